@@ -1,0 +1,239 @@
+//! What was said: one exhaustive enum for both directions.
+//!
+//! A missing arm is a compile error, which is why this is an enum and not a family of traits.
+
+use super::failure::Condition;
+use super::id::{EventId, ItemId, PersonId, RoomId, UserId};
+use super::sentence::Sentence;
+
+/// Where something was said.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Chat {
+    /// One user of the gateway and one person.
+    Direct {
+        /// The user.
+        user: UserId,
+        /// The person.
+        person: PersonId,
+    },
+    /// A room, under the id that never changes.
+    Room(RoomId),
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// A message that people read.
+    Text(Text),
+    /// The text of an earlier message is now this.
+    Edit {
+        /// The message that changes.
+        target: Target,
+        /// Its whole new text.
+        new: Text,
+    },
+    /// The whole set of reactions of the sender to one message; empty takes all back.
+    Reaction {
+        /// The message reacted to.
+        target: Target,
+        /// The set, in the sender's order.
+        keys: Vec<String>,
+    },
+    /// The sender takes a message back.
+    Retract {
+        /// The message.
+        target: Target,
+    },
+    /// Somebody with the right to do so takes another's message back.
+    Moderate {
+        /// The message.
+        target: Target,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A file of any sort.
+    File(File),
+    /// A place on earth as a `geo:` URI (RFC 5870).
+    Location {
+        /// The URI.
+        uri: String,
+        /// What the sender calls it.
+        text: Option<String>,
+    },
+    /// The other side has accepted the message (XEP-0184).
+    Delivered {
+        /// The message.
+        target: Target,
+    },
+    /// The other person has read up to this message (XEP-0333).
+    Displayed {
+        /// The message.
+        target: Target,
+    },
+    /// The sender is writing, or has stopped. Never stored.
+    Typing {
+        /// Whether the sender is writing.
+        active: bool,
+    },
+    /// The sender can be reached, or not. Never stored.
+    Presence {
+        /// Whether the sender can be reached.
+        available: bool,
+        /// A line of text about it.
+        status: Option<String>,
+    },
+    /// Somebody came, went, was asked in or was sent away.
+    Membership(Membership),
+    /// Somebody's rights in a room changed; the number is the network's own scale from 0 to 100.
+    Role {
+        /// Whose.
+        person: PersonId,
+        /// The level.
+        level: i64,
+    },
+    /// The topic of a room.
+    Topic(String),
+    /// The name of a room.
+    Name(String),
+    /// The picture of a room changed; the id is the network's.
+    Avatar(Option<ItemId>),
+    /// The sender's name is now this.
+    Profile {
+        /// The name, or none.
+        name: Option<String>,
+    },
+    /// The room is no more, or lives on elsewhere.
+    RoomGone {
+        /// Where it lives on.
+        next: Option<RoomId>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Something that nobody here can read. Both sides get one notice.
+    Encrypted {
+        /// The scheme, as users know it.
+        scheme: String,
+    },
+    /// A message could not be brought to the other side.
+    Failed(Failed),
+}
+
+/// Text that people read. Line ends are `\n`; control characters other than tab and `\n` have been removed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text {
+    /// The text itself.
+    pub body: String,
+    /// How it is meant.
+    pub style: Style,
+    /// The language as a BCP 47 tag.
+    pub lang: Option<String>,
+    /// The subject of a mail, or of a message that has one.
+    pub subject: Option<String>,
+    /// The message that this answers.
+    pub reply: Option<Target>,
+    /// The thread, as an id of the side that the event comes from.
+    pub thread: Option<ItemId>,
+}
+
+impl Text {
+    /// Ordinary text without any relation.
+    #[must_use]
+    pub fn plain(body: impl Into<String>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+}
+
+/// How a text is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Style {
+    /// Ordinary speech.
+    #[default]
+    Normal,
+    /// Something that the sender does (`/me`).
+    Emote,
+    /// Said by a machine.
+    Notice,
+}
+
+/// A file of any sort.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// The name that the sender gave it.
+    pub name: String,
+    /// The media type.
+    pub media_type: Option<String>,
+    /// The size in bytes.
+    pub size: Option<u64>,
+    /// Where a person may fetch it, if anybody may.
+    pub url: Option<String>,
+    /// The text that goes with it.
+    pub caption: Option<Text>,
+}
+
+/// A message that another event speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its id: on the way in, as the side that speaks wrote it; on the way out, the id on the side that is spoken to.
+    /// `None` on the way out where the message is not known there.
+    pub id: Option<ItemId>,
+    /// Its number in the store, once the core has found it.
+    pub event: Option<EventId>,
+}
+
+impl Target {
+    /// A target by the id that the speaking side wrote.
+    #[must_use]
+    pub fn by_id(id: &str) -> Self {
+        Self { id: Some(ItemId::new(id)), event: None }
+    }
+}
+
+/// Somebody came, went, was asked in or was sent away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Membership {
+    /// The sender is in the room.
+    Join {
+        /// The name by which the room knows them.
+        name: Option<String>,
+    },
+    /// The sender left.
+    Leave {
+        /// What they said on leaving.
+        reason: Option<String>,
+    },
+    /// The sender asks a user of ours into a room.
+    Invite {
+        /// The room.
+        room: RoomId,
+        /// Who is asked.
+        user: UserId,
+        /// What they said.
+        reason: Option<String>,
+        /// What the room is called.
+        name: Option<String>,
+    },
+    /// The sender sent somebody away.
+    Kick {
+        /// A person of the network, or
+        person: Option<PersonId>,
+        /// a user of ours.
+        user: Option<UserId>,
+        /// Why.
+        reason: Option<String>,
+        /// Whether they may not come back.
+        ban: bool,
+    },
+}
+
+/// A message could not be brought to the other side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The message, by its number in the store.
+    pub event: EventId,
+    /// What sort of failure.
+    pub condition: Condition,
+    /// What the sender reads.
+    pub sentence: Sentence,
+    /// Whether it may still arrive; `true` is a notice, `false` is the end.
+    pub still_trying: bool,
+}

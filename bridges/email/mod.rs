@@ -1,0 +1,26 @@
+//! Placeholder until the branch of this network lands.
+use super::api::{Adapter, ConfigErrors, Descriptor, Network};
+/// The network.
+pub struct Net;
+/// The one instance.
+pub static NETWORK: Net = Net;
+impl Network for Net {
+    fn describe(&self) -> Descriptor {
+        Descriptor {
+            id: "email",
+            name: "email",
+            disco_type: "email",
+            config_example: "",
+            config_keys: &[],
+            secret_keys: &[],
+            sentences: &[],
+            rooms: false,
+            retry: &[],
+            give_up: std::time::Duration::ZERO,
+            notices: &[],
+        }
+    }
+    fn configure(&self, _raw: toml::Table) -> Result<Box<dyn Adapter>, ConfigErrors> {
+        Err(ConfigErrors::default())
+    }
+}

@@ -1,0 +1,3 @@
+//! From one side to the other: commit, lanes, retries, and what becomes of what cannot arrive.
+
+pub mod item;

@@ -1,0 +1,45 @@
+//! Small helpers over `minidom`, so that the rest of the XMPP side names attributes as plain text.
+
+use minidom::Element;
+use rxml::{Namespace, NcName};
+
+/// The namespace of `xml:lang`.
+pub const NS_XML: &str = "http://www.w3.org/XML/1998/namespace";
+
+/// Sets the attribute `name` (which must be a proper XML name; others are ignored).
+pub fn set(element: &mut Element, name: &str, value: &str) {
+    if let Ok(name) = NcName::try_from(name) {
+        element.attrs_mut().insert(Namespace::NONE, name, value.to_owned());
+    }
+}
+
+/// Sets `xml:lang`.
+pub fn set_lang(element: &mut Element, lang: &str) {
+    if let Ok(name) = NcName::try_from("lang") {
+        element.attrs_mut().insert(Namespace::XML, name, lang.to_owned());
+    }
+}
+
+/// Reads `xml:lang`.
+#[must_use]
+pub fn lang(element: &Element) -> Option<&str> {
+    element.attrs().get(&Namespace::XML, "lang").map(String::as_str)
+}
+
+/// An element with attributes.
+#[must_use]
+pub fn element(name: &str, ns: &str, attributes: &[(&str, &str)]) -> Element {
+    let mut element = Element::bare(name, ns);
+    for (name, value) in attributes {
+        set(&mut element, name, value);
+    }
+    element
+}
+
+/// An element that holds text.
+#[must_use]
+pub fn text(name: &str, ns: &str, text: &str) -> Element {
+    let mut element = Element::bare(name, ns);
+    element.append_text(text);
+    element
+}
