@@ -1,1 +1,5 @@
-//! Not yet.
+//! What an admin sees of a running gateway.
+
+pub mod metrics;
+
+pub use metrics::Metrics;

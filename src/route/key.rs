@@ -1,0 +1,122 @@
+//! Keys of chats and of the duplicate guard, as the store sees them.
+
+use std::fmt::Write as _;
+
+use portway_bridges::api::{Chat, PersonId, RoomId, Timestamp};
+use sha2::{Digest, Sha256};
+
+/// Under this length an id may have been counted by the client (`1`, `2`, …) and come again after its restart.
+const UNGUESSABLE: usize = 16;
+
+/// How long a short id counts as the same message, in milliseconds.
+const SHORT_ID_WINDOW: i64 = 120_000;
+
+/// The key of a chat. Different chats have different keys: every part is escaped.
+#[must_use]
+pub fn chat(chat: &Chat) -> String {
+    let mut key = String::with_capacity(64);
+    match chat {
+        Chat::Direct { user, person } => {
+            key.push_str("d/");
+            part(&mut key, user.local());
+            key.push('@');
+            part(&mut key, user.host());
+            key.push('/');
+            part(&mut key, person.local());
+            key.push('%');
+            part(&mut key, person.server());
+        }
+        Chat::Room(RoomId::Alias { local, server }) => {
+            key.push_str("r/#");
+            part(&mut key, local);
+            key.push('%');
+            part(&mut key, server);
+        }
+        Chat::Room(RoomId::Id { opaque, server }) => {
+            key.push_str("r/!");
+            part(&mut key, opaque);
+            if let Some(server) = server {
+                key.push('%');
+                part(&mut key, server);
+            }
+        }
+    }
+    key
+}
+
+/// The key of a person as a sender.
+#[must_use]
+pub fn person(person: &PersonId) -> String {
+    let mut key = String::with_capacity(32);
+    part(&mut key, person.local());
+    key.push('%');
+    part(&mut key, person.server());
+    key
+}
+
+/// The key by which a message from XMPP is recognised if its client sends it again: its id and a hash of what it says.
+///
+/// Clients reuse ids, so the id alone would swallow messages. A short id may be a counter that started over, and the same
+/// words may be said twice, so such a message is the same only within two minutes.
+#[must_use]
+pub fn resent(id: &str, content: &[u8], at: Timestamp) -> String {
+    let hash = Sha256::digest(content);
+    let mut key = String::with_capacity(id.len() + 40);
+    if id.len() < UNGUESSABLE {
+        let _ = write!(key, "{}/", at.0.div_euclid(SHORT_ID_WINDOW));
+    }
+    for byte in &hash[..12] {
+        let _ = write!(key, "{byte:02x}");
+    }
+    key.push('/');
+    key.push_str(id);
+    key
+}
+
+fn part(key: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '/' | '%' | '@' | '=' => {
+                let _ = write!(key, "={:02x}", u32::from(c));
+            }
+            c => key.push(c),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portway_bridges::api::UserId;
+
+    use super::*;
+
+    #[test]
+    fn different_chats_have_different_keys() {
+        let direct = |user: &str, local: &str, server: &str| {
+            chat(&Chat::Direct { user: UserId::parse(user).unwrap(), person: PersonId::new(local, server).unwrap() })
+        };
+        let keys = [
+            direct("a@b", "c", "d"),
+            direct("a@b", "c%d", "e"),
+            direct("a@b", "c", "d%e"),
+            direct("a@b/c", "d", "e"),
+            direct("a@b", "c/d", "e"),
+            chat(&Chat::Room(RoomId::alias("c", "d").unwrap())),
+            chat(&Chat::Room(RoomId::id("c", Some("d")).unwrap())),
+            chat(&Chat::Room(RoomId::id("c%d", None).unwrap())),
+        ];
+        for (n, key) in keys.iter().enumerate() {
+            assert!(!keys[..n].contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_counted_id_comes_again_later_and_an_unguessable_one_never_does() {
+        let later = Timestamp(SHORT_ID_WINDOW * 10);
+        assert_eq!(resent("1", b"ok", Timestamp(5)), resent("1", b"ok", Timestamp(6)));
+        assert_ne!(resent("1", b"ok", Timestamp(5)), resent("1", b"ok", later));
+        assert_ne!(resent("1", b"ok", Timestamp(5)), resent("1", b"no", Timestamp(5)));
+        let long = "0b6c9b0e-6d6b-4a5f-a6a9-1f0d3f0b8f7e";
+        assert_eq!(resent(long, b"ok", Timestamp(5)), resent(long, b"ok", later));
+    }
+}
