@@ -1,5 +1,20 @@
 //! From one side to the other: commit, lanes, retries, and what becomes of what cannot arrive.
+//!
+//! The way to a network: [`router`] commits what the XMPP side read, [`lane`] keeps the order of each chat, [`deliver`]
+//! looks up, degrades and hands over. The way to XMPP: [`port`] commits what an adapter submits, [`outbox`] renders and
+//! sends. [`settler`] writes down what became of either.
 
+pub mod degrade;
+pub mod deliver;
+pub mod event;
 pub mod item;
 pub mod key;
+pub mod lane;
+pub mod outbox;
+pub mod port;
+pub mod router;
+pub mod settler;
 pub mod stored;
+pub mod targets;
+
+pub use router::{Router, RouterParts, Unattached};

@@ -1,0 +1,72 @@
+//! Pure: from the wire format to events.
+
+use super::wire::Item;
+use crate::api::{Chat, Inbound, ItemId, Kind, Membership, PersonId, RoomId, Target, Text, Timestamp, UserId};
+
+/// Reads what a peer said at the time `at`.
+///
+/// # Errors
+/// A sentence for the peer that says what is missing.
+pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
+    let sender = person(item.person.as_deref().ok_or("person is missing")?)?;
+    let chat = match (&item.room, &item.user) {
+        (Some(room), _) => {
+            let name = room.strip_prefix('!').ok_or("room must start with !")?;
+            Chat::Room(RoomId::id(name, None).map_err(|error| error.to_string())?)
+        }
+        (None, Some(user)) => {
+            Chat::Direct { user: UserId::parse(user).map_err(|error| error.to_string())?, person: sender.clone() }
+        }
+        (None, None) => return Err("room or user is missing".to_owned()),
+    };
+    let body = || item.body.clone().ok_or("body is missing");
+    let target = || item.target.as_deref().map(Target::by_id).ok_or("target is missing");
+    let kind = match item.kind.as_str() {
+        "text" => Kind::Text(Text { reply: item.target.as_deref().map(Target::by_id), ..Text::plain(body()?) }),
+        "edit" => Kind::Edit { target: target()?, new: Text::plain(body()?) },
+        "reaction" => Kind::Reaction {
+            target: target()?,
+            keys: body()?.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect(),
+        },
+        "retract" => Kind::Retract { target: target()? },
+        "typing" => Kind::Typing { active: item.body.as_deref() == Some("active") },
+        "join" => Kind::Membership(Membership::Join { name: item.name.clone() }),
+        "leave" => Kind::Membership(Membership::Leave { reason: item.body.clone() }),
+        "topic" => Kind::Topic(body()?),
+        other => return Err(format!("kind {other} is not known")),
+    };
+    Ok(Inbound {
+        id: (!item.id.is_empty()).then(|| ItemId::new(&item.id)),
+        other_ids: Vec::new(),
+        chat,
+        sender,
+        sender_name: item.name.clone(),
+        at,
+        kind,
+    })
+}
+
+fn person(text: &str) -> Result<PersonId, String> {
+    let (local, server) = text.split_once('@').ok_or("person must be name@server")?;
+    PersonId::new(local, server).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named() {
+        for (line, fault) in [
+            (r#"{"kind":"text"}"#, "person is missing"),
+            (r#"{"kind":"text","person":"a@b"}"#, "room or user is missing"),
+            (r#"{"kind":"text","person":"a@b","user":"u@h"}"#, "body is missing"),
+            (r#"{"kind":"dance","person":"a@b","user":"u@h"}"#, "kind dance is not known"),
+            (r#"{"kind":"text","person":"ab","user":"u@h"}"#, "person must be name@server"),
+            (r##"{"kind":"text","person":"a@b","room":"#x"}"##, "room must start with !"),
+        ] {
+            let item: Item = serde_json::from_str(line).unwrap();
+            assert_eq!(event(&item, Timestamp(0)).unwrap_err(), fault);
+        }
+    }
+}

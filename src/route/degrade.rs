@@ -1,0 +1,149 @@
+//! What a side cannot carry becomes what it can, once, and never silence.
+
+use portway_bridges::api::{Capabilities, File, Kind, Sentence, Style, Text};
+
+/// What was put into words because the other side has no form for it; the name is a label of the loss metric.
+pub type Loss = &'static str;
+
+/// What is to be delivered, if anything, and what was lost on the way.
+///
+/// `say` renders a sentence of the catalogue in the language of the one who will read it. `None` means that the event
+/// carries no content of its own (a receipt, a marker) and the network has no form for it.
+pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String) -> (Option<Kind>, Option<Loss>) {
+    match kind {
+        Kind::Edit { target, new } if can.edit && target.id.is_some() => (Some(Kind::Edit { target, new }), None),
+        Kind::Edit { new, .. } => {
+            let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
+            (Some(Kind::Text(Text { body, ..new })), Some("edit"))
+        }
+        Kind::Reaction { target, keys } if can.reaction && target.id.is_some() => {
+            (Some(Kind::Reaction { target, keys }), None)
+        }
+        Kind::Reaction { keys, .. } if keys.is_empty() => (None, Some("reaction")),
+        Kind::Reaction { keys, .. } => {
+            (Some(notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" "))))), Some("reaction"))
+        }
+        Kind::Retract { target } if can.retract && target.id.is_some() => (Some(Kind::Retract { target }), None),
+        Kind::Retract { .. } | Kind::Moderate { .. } => {
+            (Some(notice(say(&Sentence::new("core.retracted")))), Some("retraction"))
+        }
+        Kind::File(file) if can.file => (Some(Kind::File(file)), None),
+        Kind::File(file) => (Some(Kind::Text(file_as_text(file, say))), Some("file")),
+        Kind::Location { uri, text } => {
+            let body = text.map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
+            (Some(Kind::Text(Text::plain(body))), None)
+        }
+        Kind::Text(mut text) => {
+            if !can.reply {
+                text.reply = None;
+            }
+            (Some(Kind::Text(text)), None)
+        }
+        Kind::Encrypted { scheme } => {
+            (Some(notice(say(&Sentence::new("core.encrypted").with("scheme", scheme)))), Some("encrypted"))
+        }
+        Kind::Delivered { .. } | Kind::Displayed { .. } | Kind::Typing { .. } | Kind::Presence { .. } => (None, None),
+        other @ (Kind::Membership(_)
+        | Kind::Role { .. }
+        | Kind::Topic(_)
+        | Kind::Name(_)
+        | Kind::Avatar(_)
+        | Kind::Profile { .. }
+        | Kind::RoomGone { .. }
+        | Kind::Failed(_)) => (Some(other), None),
+    }
+}
+
+/// A file as text that names it, with its link where there is one.
+pub fn file_as_text(file: File, say: &dyn Fn(&Sentence) -> String) -> Text {
+    let mut about = Vec::new();
+    about.extend(file.media_type);
+    about.extend(file.size.map(size));
+    let about = about.join(", ");
+    let key = if about.is_empty() { "core.file" } else { "core.file-about" };
+    let mut body = say(&Sentence::new(key).with("name", file.name).with("about", about));
+    if let Some(url) = file.url {
+        body.push('\n');
+        body.push_str(&url);
+    }
+    match file.caption {
+        Some(caption) => Text { body: format!("{body}\n{}", caption.body), ..caption },
+        None => Text::plain(body),
+    }
+}
+
+fn notice(body: String) -> Kind {
+    Kind::Text(Text { body, style: Style::Notice, ..Text::default() })
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portway_bridges::api::Target;
+
+    use super::*;
+
+    fn say(sentence: &Sentence) -> String {
+        let args: Vec<String> = sentence.args.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("<{} {}>", sentence.key, args.join(" "))
+    }
+
+    #[test]
+    fn plain_networks_get_words_for_each_kind_with_content() {
+        let target = Target::by_id("x");
+        let plain = Capabilities::default();
+        for (kind, body, loss) in [
+            (Kind::Edit { target: target.clone(), new: Text::plain("new") }, "<core.edited text=new>", Some("edit")),
+            (
+                Kind::Reaction { target: target.clone(), keys: vec!["+".into()] },
+                "<core.reacted keys=+>",
+                Some("reaction"),
+            ),
+            (Kind::Retract { target }, "<core.retracted >", Some("retraction")),
+            (
+                Kind::File(File {
+                    name: "a.png".into(),
+                    media_type: Some("image/png".into()),
+                    size: Some(3_500_000),
+                    url: Some("https://x/a".into()),
+                    caption: Some(Text::plain("look")),
+                }),
+                "<core.file-about name=a.png about=image/png, 3.3 MiB>\nhttps://x/a\nlook",
+                Some("file"),
+            ),
+            (Kind::Location { uri: "geo:1,2".into(), text: None }, "geo:1,2", None),
+            (Kind::Encrypted { scheme: "OMEMO".into() }, "<core.encrypted scheme=OMEMO>", Some("encrypted")),
+        ] {
+            let (Some(Kind::Text(text)), lost) = degrade(kind, &plain, &say) else { panic!("no text") };
+            assert_eq!((text.body.as_str(), lost), (body, loss));
+        }
+    }
+
+    #[test]
+    fn what_can_be_carried_stays() {
+        let can = Capabilities {
+            edit: true,
+            reply: true,
+            reaction: true,
+            retract: true,
+            file: true,
+            ..Capabilities::default()
+        };
+        let kind = Kind::Edit { target: Target::by_id("x"), new: Text::plain("new") };
+        assert_eq!(degrade(kind.clone(), &can, &say), (Some(kind), None));
+    }
+
+    #[test]
+    fn an_edit_of_a_message_that_is_not_known_there_is_said_anew() {
+        let can = Capabilities { edit: true, ..Capabilities::default() };
+        let kind = Kind::Edit { target: Target { id: None, event: None }, new: Text::plain("new") };
+        assert!(matches!(degrade(kind, &can, &say), (Some(Kind::Text(_)), Some("edit"))));
+    }
+}

@@ -1,0 +1,255 @@
+//! One delivery to a network: look up what the event speaks of, put into words what the network has no form for, hand it
+//! over, and write down what became of it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use portway_bridges::api::{
+    Adapter, Batch, Capabilities, Chat, Condition, Descriptor, EventId, Failure, Kind, Outbound, Receipt, Sentence,
+    Style, Timestamp,
+};
+use tracing::{debug, error, info};
+
+use super::degrade::degrade;
+use super::item::{Item, Speaker};
+use super::settler::Settler;
+use super::{event, stored, targets};
+use crate::clock::Clock;
+use crate::observe::Metrics;
+use crate::store::{Direction, NewEvent, Queued, Settle, Store};
+use crate::text::Catalogue;
+
+/// What a delivery needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Delivery(Arc<Parts>);
+
+/// The parts of [`Delivery`].
+pub struct Parts {
+    /// The network's id.
+    pub network: Arc<str>,
+    /// What the network calls itself, and its schedule of retries.
+    pub descriptor: Descriptor,
+    /// The network.
+    pub adapter: Arc<dyn Adapter>,
+    /// The durable memory.
+    pub store: Store,
+    /// Where outcomes go.
+    pub settler: Settler,
+    /// The sentences.
+    pub texts: Arc<Catalogue>,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What has become of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has arrived, or it never will and its sender hears of it.
+    Settled,
+    /// The same again, not before `next_try`.
+    Again {
+        /// Not before.
+        next_try: Timestamp,
+        /// How many notices the sender has had.
+        notices: u32,
+    },
+}
+
+impl Delivery {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Whether consecutive lines travel together on this network.
+    #[must_use]
+    pub fn batch(&self) -> Option<Batch> {
+        self.0.adapter.capabilities(None).batch.filter(|batch| !batch.silence.is_zero())
+    }
+
+    /// Whether a row is a line that may wait for others.
+    #[must_use]
+    pub fn is_line(&self, row: &Queued) -> bool {
+        stored::read(&row.body).is_ok_and(|item| line(&item))
+    }
+
+    /// Whether a row may travel with an earlier line: it is a line of the same user and brings no subject of its own.
+    #[must_use]
+    pub fn joins(&self, first: &Queued, row: &Queued) -> bool {
+        let (Ok(first), Ok(row)) = (stored::read(&first.body), stored::read(&row.body)) else { return false };
+        let fresh = matches!(&row.kind, Kind::Text(text) if text.subject.is_none() && text.reply.is_none());
+        fresh && line(&row) && speaker(&first) == speaker(&row)
+    }
+
+    /// Writes down that these rows travel as one item, and waits until it is on disk.
+    pub async fn seal(&self, ids: Vec<EventId>) {
+        self.0.settler.settle(Settle::Seal { ids }, Vec::new()).await;
+        self.0.settler.flush().await;
+    }
+
+    /// Delivers rows of one chat: one, or a batch of lines.
+    pub async fn deliver(&self, rows: &[Queued]) -> Verdict {
+        let Some(first) = rows.first() else { return Verdict::Settled };
+        let mut items = Vec::with_capacity(rows.len());
+        for row in rows {
+            match stored::read(&row.body) {
+                Ok(item) => items.push((row, item)),
+                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), None).await,
+            }
+        }
+        let mut out = Vec::with_capacity(items.len());
+        let mut carried = Vec::with_capacity(items.len());
+        for (row, item) in items {
+            match self.prepare(row, &item).await {
+                Ok(Some(outbound)) => {
+                    out.push(outbound);
+                    carried.push((row, item));
+                }
+                Ok(None) => self.0.settler.settle(Settle::Done { id: row.id, ids: Vec::new() }, Vec::new()).await,
+                Err(failure) => return self.failed(first, &[(row, item)], failure).await,
+            }
+        }
+        if out.is_empty() {
+            return Verdict::Settled;
+        }
+        let result = AssertUnwindSafe(self.0.adapter.deliver(&out)).catch_unwind().await.unwrap_or_else(|_| {
+            error!(network = %self.0.network, event = %first.id, "the adapter panicked; this is a bug");
+            Err(Failure::temporary("the adapter panicked"))
+        });
+        match result {
+            Ok(receipt) => {
+                self.accepted(&carried, &receipt).await;
+                Verdict::Settled
+            }
+            Err(failure) => self.failed(first, &carried, failure).await,
+        }
+    }
+
+    /// What the adapter is given. `None` where nothing is left to carry.
+    async fn prepare(&self, row: &Queued, item: &Item) -> Result<Option<Outbound>, Failure> {
+        let parts = &self.0;
+        let mut kind = item.kind.clone();
+        if targets::has(&kind) {
+            // What it speaks of may have been delivered a moment ago.
+            parts.settler.flush().await;
+            targets::for_network(&parts.store, &parts.network, &item.chat, &mut kind)
+                .await
+                .map_err(|error| Failure::temporary(error.to_string()))?;
+        }
+        let can: Capabilities = parts.adapter.capabilities(Some(&item.chat));
+        let say = |sentence: &Sentence| parts.texts.text(sentence, item.meta.lang.as_deref());
+        let (kind, loss) = degrade(kind, &can, &say);
+        if let Some(loss) = loss
+            && row.attempts == 0
+        {
+            parts.metrics.lost(&parts.network, loss);
+        }
+        let (user, name) = match (&item.speaker, &item.chat) {
+            (Speaker::User { id, name }, _) => (id.clone(), name.clone()),
+            // What the gateway itself says in a chat of two, it says through the user's ghost.
+            (_, Chat::Direct { user, .. }) => (user.clone(), None),
+            (_, Chat::Room(_)) => return Ok(None),
+        };
+        Ok(kind.map(|kind| Outbound {
+            id: row.id,
+            chat: item.chat.clone(),
+            user,
+            name,
+            at: item.at,
+            kind,
+            attempt: row.attempts,
+        }))
+    }
+
+    async fn accepted(&self, carried: &[(&Queued, Item)], receipt: &Receipt) {
+        let parts = &self.0;
+        let now = parts.clock.now();
+        for (row, item) in carried {
+            let ids: Vec<String> = receipt.ids.iter().map(ToString::to_string).collect();
+            let then = event::accepted(&parts.network, item, ids.first().map(String::as_str));
+            parts.metrics.delivered(&parts.network, Direction::ToNetwork, now.since(row.committed));
+            parts.settler.settle(Settle::Done { id: row.id, ids }, then.into_iter().collect()).await;
+        }
+    }
+
+    async fn failed(&self, first: &Queued, carried: &[(&Queued, Item)], failure: Failure) -> Verdict {
+        let parts = &self.0;
+        let now = parts.clock.now();
+        match failure {
+            Failure::Permanent { condition, sentence, detail } => {
+                info!(network = %parts.network, event = %first.id, %condition, detail, "not delivered");
+                for (row, item) in carried {
+                    let told = event::failed(&parts.network, row.id, item, condition, sentence.clone(), false);
+                    self.bury(row.id, condition, &detail, Some(told)).await;
+                }
+                Verdict::Settled
+            }
+            Failure::Temporary { condition, detail, .. } if now.since(first.committed) >= parts.descriptor.give_up => {
+                info!(network = %parts.network, event = %first.id, detail, "given up");
+                let sentence = Sentence::new("core.given-up").with("network", parts.descriptor.name);
+                for (row, item) in carried {
+                    let told = event::failed(&parts.network, row.id, item, condition, sentence.clone(), false);
+                    self.bury(row.id, condition, &detail, Some(told)).await;
+                }
+                Verdict::Settled
+            }
+            Failure::Temporary { retry_after, condition, detail } => {
+                let attempts = first.attempts + 1;
+                let wait = retry_after.unwrap_or_else(|| self.wait(attempts)).max(Duration::from_millis(50));
+                let next_try = now.after(wait);
+                debug!(network = %parts.network, event = %first.id, attempts, ?wait, detail, "not delivered for now");
+                parts.metrics.retried(&parts.network, Direction::ToNetwork);
+                let waited = now.since(first.committed);
+                let due = parts.descriptor.notices.iter().filter(|after| waited >= **after).count();
+                let notices = u32::try_from(due).unwrap_or(u32::MAX).max(first.notices);
+                for (n, (row, item)) in carried.iter().enumerate() {
+                    let outcome = Settle::Retry { id: row.id, attempts, next_try, error: detail.clone(), notices };
+                    let told = (n == 0 && notices > first.notices).then(|| {
+                        let sentence = Sentence::new("core.still-trying").with("network", parts.descriptor.name);
+                        event::failed(&parts.network, row.id, item, condition, sentence, true)
+                    });
+                    parts.settler.settle(outcome, told.into_iter().collect()).await;
+                }
+                Verdict::Again { next_try, notices }
+            }
+        }
+    }
+
+    async fn bury(&self, id: EventId, condition: Condition, error: &str, told: Option<NewEvent>) {
+        self.0.metrics.dead(&self.0.network, Direction::ToNetwork);
+        let outcome = Settle::Dead { id, condition, error: error.to_owned() };
+        self.0.settler.settle(outcome, told.into_iter().collect()).await;
+    }
+
+    /// How long to wait before the given try: the network's own schedule, spread by a fifth either way so that many
+    /// chats do not come back in one instant.
+    fn wait(&self, attempts: u32) -> Duration {
+        let schedule = self.0.descriptor.retry;
+        let index = usize::try_from(attempts - 1).unwrap_or(usize::MAX).min(schedule.len().saturating_sub(1));
+        let wait = schedule.get(index).copied().unwrap_or(Duration::from_secs(30));
+        wait.mul_f64(0.8 + 0.4 * rand::random::<f64>())
+    }
+}
+
+/// Whether an item is a line of chat that may travel with others.
+fn line(item: &Item) -> bool {
+    matches!(&item.kind, Kind::Text(text) if text.style != Style::Notice)
+}
+
+fn speaker(item: &Item) -> Option<&portway_bridges::api::UserId> {
+    match &item.speaker {
+        Speaker::User { id, .. } => Some(id),
+        _ => None,
+    }
+}

@@ -1,0 +1,151 @@
+//! From an item to the row that is committed.
+
+use std::sync::Arc;
+
+use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, Sentence, Target};
+
+use super::item::{Item, Meta, Speaker};
+use super::{key, stored};
+use crate::store::{Direction, NewEvent};
+
+/// The row of an item that goes to the network.
+#[must_use]
+pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
+    let sender = match &item.speaker {
+        Speaker::User { id, .. } => id.to_string(),
+        Speaker::Person { id, .. } => key::person(id),
+        Speaker::Gateway => String::new(),
+    };
+    let meta = &item.meta;
+    let dedupe = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes(), item.at));
+    let mut ids: Vec<String> = meta.id.iter().cloned().collect();
+    ids.extend(meta.origin_id.iter().filter(|origin| Some(*origin) != meta.id.as_ref()).cloned());
+    NewEvent {
+        network: network.to_string(),
+        direction: Direction::ToNetwork,
+        chat: key::chat(&item.chat),
+        sender,
+        dedupe,
+        ids,
+        body: stored::write(item),
+        archive: false,
+        at: item.at,
+        original: None,
+    }
+}
+
+/// The item of an event that came from the network.
+#[must_use]
+pub fn from_inbound(inbound: &Inbound) -> Item {
+    Item {
+        chat: inbound.chat.clone(),
+        speaker: Speaker::Person { id: inbound.sender.clone(), name: inbound.sender_name.clone() },
+        at: inbound.at,
+        kind: inbound.kind.clone(),
+        meta: Meta { remote_id: inbound.id.as_ref().map(ToString::to_string), ..Meta::default() },
+    }
+}
+
+/// The row of an event that came from the network.
+#[must_use]
+pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, original: Option<Vec<u8>>) -> NewEvent {
+    let item = from_inbound(inbound);
+    let id = inbound.id.as_ref().map(ToString::to_string);
+    let mut ids: Vec<String> = id.iter().cloned().collect();
+    ids.extend(inbound.other_ids.iter().map(ToString::to_string).filter(|other| Some(other) != id.as_ref()));
+    NewEvent {
+        network: network.to_string(),
+        direction: Direction::ToXmpp,
+        chat: key::chat(&inbound.chat),
+        sender: key::person(&inbound.sender),
+        dedupe: id,
+        ids,
+        body: stored::write(&item),
+        archive: in_history(&item),
+        at: inbound.at,
+        original,
+    }
+}
+
+/// What follows when the network has accepted an item: in a room its reflection to all occupants, otherwise a receipt
+/// (XEP-0184) if the sender asked for one.
+#[must_use]
+pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Option<NewEvent> {
+    let followup = match (&item.chat, &item.kind) {
+        (
+            Chat::Room(_),
+            Kind::Text(_)
+            | Kind::Edit { .. }
+            | Kind::Reaction { .. }
+            | Kind::Retract { .. }
+            | Kind::File(_)
+            | Kind::Location { .. },
+        ) => Item { meta: Meta { remote_id: remote_id.map(str::to_owned), ..item.meta.clone() }, ..item.clone() },
+        (Chat::Direct { person, .. }, _) if item.meta.receipt => Item {
+            chat: item.chat.clone(),
+            speaker: Speaker::Person { id: person.clone(), name: None },
+            at: item.at,
+            kind: Kind::Delivered { target: Target::by_id(item.meta.id.as_deref()?) },
+            meta: Meta {
+                id: item.meta.id.clone(),
+                to: item.meta.from.clone(),
+                face: item.meta.face.clone(),
+                ..Meta::default()
+            },
+        },
+        _ => return None,
+    };
+    Some(own(network, &followup))
+}
+
+/// The failure that the sender of an item hears of.
+#[must_use]
+pub fn failed(
+    network: &Arc<str>,
+    event: EventId,
+    item: &Item,
+    condition: Condition,
+    sentence: Sentence,
+    still_trying: bool,
+) -> NewEvent {
+    let meta = Meta {
+        id: item.meta.id.clone(),
+        to: item.meta.from.clone(),
+        face: item.meta.face.clone(),
+        lang: item.meta.lang.clone(),
+        ..Meta::default()
+    };
+    let kind = Kind::Failed(Failed { event, condition, sentence, still_trying });
+    own(network, &Item { chat: item.chat.clone(), speaker: Speaker::Gateway, at: item.at, kind, meta })
+}
+
+/// The row of an item of our own making that goes to XMPP.
+fn own(network: &Arc<str>, item: &Item) -> NewEvent {
+    let mut ids = Vec::new();
+    let archive = in_history(item);
+    if archive {
+        ids.extend(item.meta.remote_id.iter().cloned());
+        ids.extend(item.meta.id.iter().cloned());
+        ids.extend(item.meta.origin_id.iter().filter(|id| Some(*id) != item.meta.id.as_ref()).cloned());
+    }
+    NewEvent {
+        network: network.to_string(),
+        direction: Direction::ToXmpp,
+        chat: key::chat(&item.chat),
+        sender: match &item.speaker {
+            Speaker::User { id, .. } => id.to_string(),
+            _ => String::new(),
+        },
+        dedupe: None,
+        ids,
+        body: stored::write(item),
+        archive,
+        at: item.at,
+        original: None,
+    }
+}
+
+/// Whether the item belongs to what a room's newcomers are shown.
+fn in_history(item: &Item) -> bool {
+    matches!(item.chat, Chat::Room(_)) && matches!(item.kind, Kind::Text(_) | Kind::File(_) | Kind::Location { .. })
+}

@@ -1,0 +1,336 @@
+//! Lanes to a network: one per chat, in order. A stuck chat stops no other.
+//!
+//! A feeder reads committed rows in the order of their numbers and hands each to the lane of its chat. A lane holds few
+//! rows; what does not fit stays in the store and the lane reads it there when its turn comes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use portway_bridges::api::{Batch, EventId, Stop, Timestamp};
+use tokio::sync::{Notify, Semaphore};
+use tracing::{debug, warn};
+
+use super::deliver::{Delivery, Verdict};
+use crate::store::{Direction, Queued, Store};
+
+/// How many rows a lane holds in memory.
+const LANE_ROWS: usize = 64;
+
+/// How many lanes may be at work; further chats wait in the store.
+const MAX_LANES: usize = 4096;
+
+/// How many deliveries may run at the same time.
+const PARALLEL: usize = 64;
+
+/// How many rows the feeder reads at once.
+const READ: usize = 512;
+
+/// How long a store that refuses is left alone before the next try.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// All lanes of one network.
+pub struct Lanes {
+    network: Arc<str>,
+    store: Store,
+    delivery: Delivery,
+    lanes: Mutex<Map>,
+    permits: Semaphore,
+    committed: Notify,
+    ended: Notify,
+    stop: Stop,
+}
+
+#[derive(Default)]
+struct Map {
+    lanes: HashMap<String, Arc<Lane>>,
+    /// The newest row that was fed. A lane reads no row beyond it, so that no row is both read by a lane and fed to the
+    /// next lane of the same chat.
+    fed: Option<EventId>,
+}
+
+/// The rows of one chat that are in memory.
+#[derive(Default)]
+struct Lane {
+    rows: Mutex<Rows>,
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct Rows {
+    queue: VecDeque<Queued>,
+    /// The newest row that this lane has had in memory.
+    last: Option<EventId>,
+    /// Whether there are newer rows in the store.
+    more: bool,
+    /// Until when the user is still writing.
+    writing_until: Option<Timestamp>,
+}
+
+impl Lane {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    /// The lanes of a network, not yet running.
+    pub fn new(network: Arc<str>, store: Store, delivery: Delivery, stop: Stop) -> Arc<Self> {
+        Arc::new(Self {
+            network,
+            store,
+            delivery,
+            lanes: Mutex::default(),
+            permits: Semaphore::new(PARALLEL),
+            committed: Notify::new(),
+            ended: Notify::new(),
+            stop,
+        })
+    }
+
+    /// Says that rows were committed.
+    pub fn wake(&self) {
+        self.committed.notify_one();
+    }
+
+    /// Says that the user is still writing in a chat: lines that wait for one another wait on.
+    pub fn writing(&self, chat: &str, until: Timestamp) {
+        let lane = self.map().lanes.get(chat).cloned();
+        if let Some(lane) = lane {
+            lane.rows().writing_until = Some(until);
+            lane.arrived.notify_one();
+        }
+    }
+
+    /// Feeds the lanes until the stop signal, first with what was left by an earlier run.
+    pub async fn run(self: Arc<Self>) {
+        let mut cursor = None;
+        loop {
+            match self.store.pending(&self.network, Direction::ToNetwork, None, cursor, READ).await {
+                Ok(rows) => {
+                    let Some(last) = rows.last() else {
+                        tokio::select! {
+                            () = self.committed.notified() => continue,
+                            () = self.stop.cancelled() => return,
+                        }
+                    };
+                    cursor = Some(last.id);
+                    for row in rows {
+                        if !self.feed(row).await {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    warn!(network = %self.network, %error, "the queue cannot be read, trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        () = self.stop.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands one row to its lane; starts the lane where there is none. False at the stop signal.
+    async fn feed(self: &Arc<Self>, row: Queued) -> bool {
+        loop {
+            {
+                let mut map = self.map();
+                if let Some(lane) = map.lanes.get(&row.chat).cloned() {
+                    map.fed = Some(row.id);
+                    let mut rows = lane.rows();
+                    if rows.more || rows.queue.len() >= LANE_ROWS {
+                        rows.more = true;
+                    } else if rows.last.is_none_or(|last| last < row.id) {
+                        rows.last = Some(row.id);
+                        rows.queue.push_back(row);
+                    }
+                    drop(rows);
+                    lane.arrived.notify_one();
+                    return true;
+                }
+                if map.lanes.len() < MAX_LANES {
+                    map.fed = Some(row.id);
+                    let lane = Arc::new(Lane::default());
+                    let chat = row.chat.clone();
+                    {
+                        let mut rows = lane.rows();
+                        rows.last = Some(row.id);
+                        rows.queue.push_back(row);
+                    }
+                    map.lanes.insert(chat.clone(), lane.clone());
+                    tokio::spawn(self.clone().work(chat, lane));
+                    return true;
+                }
+            }
+            tokio::select! {
+                () = self.ended.notified() => {}
+                () = self.stop.cancelled() => return false,
+            }
+        }
+    }
+
+    /// The life of a lane: deliver in order until nothing is left.
+    async fn work(self: Arc<Self>, chat: String, lane: Arc<Lane>) {
+        while !self.stop.is_cancelled() {
+            let Some(first) = self.next(&chat, &lane).await else { break };
+            let batch = match self.delivery.batch() {
+                Some(batch) => self.collect(first, batch, &lane).await,
+                None => vec![first],
+            };
+            if self.stop.is_cancelled() || !self.deliver(batch, &lane).await {
+                break;
+            }
+        }
+        let mut map = self.map();
+        if map.lanes.get(&chat).is_some_and(|now| Arc::ptr_eq(now, &lane)) {
+            map.lanes.remove(&chat);
+        }
+        drop(map);
+        self.ended.notify_one();
+    }
+
+    /// The oldest row, from memory or from the store. `None` where there is none; the lane has then been taken out of
+    /// the map in the same step, so that no row can slip in between.
+    async fn next(&self, chat: &str, lane: &Arc<Lane>) -> Option<Queued> {
+        loop {
+            let (after, until) = {
+                let mut map = self.map();
+                let mut rows = lane.rows();
+                if let Some(row) = rows.queue.pop_front() {
+                    return Some(row);
+                }
+                if !rows.more {
+                    map.lanes.remove(chat);
+                    return None;
+                }
+                rows.more = false;
+                (rows.last, map.fed)
+            };
+            match self.store.pending(&self.network, Direction::ToNetwork, Some(chat), after, LANE_ROWS).await {
+                Ok(mut read) => {
+                    let full = read.len() == LANE_ROWS;
+                    read.retain(|row| until.is_some_and(|until| row.id <= until));
+                    let mut rows = lane.rows();
+                    // Rows that were fed while we read are newer than these, or the same.
+                    let newest = read.last().map(|row| row.id);
+                    let fed: Vec<Queued> =
+                        rows.queue.drain(..).filter(|row| newest.is_none_or(|id| row.id > id)).collect();
+                    rows.more |= full;
+                    let more = rows.more;
+                    rows.queue.extend(read);
+                    if !more {
+                        rows.queue.extend(fed);
+                    }
+                    rows.last = rows.queue.back().map(|row| row.id).or(rows.last);
+                }
+                Err(error) => {
+                    warn!(network = %self.network, %error, "the queue cannot be read, trying again");
+                    lane.rows().more = true;
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        () = self.stop.cancelled() => return None,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Collects the lines that travel together, waiting for the silence after the last one. The batch is sealed in the
+    /// store before it goes out, so that a retry after a crash sends the same lines under the same id.
+    async fn collect(&self, first: Queued, batch: Batch, lane: &Arc<Lane>) -> Vec<Queued> {
+        let mut rows = vec![first];
+        if let Some(sealed) = rows[0].batch {
+            // What an earlier run sealed stays together and is not waited for.
+            loop {
+                let mut held = lane.rows();
+                match held.queue.front() {
+                    Some(row) if row.batch == Some(sealed) => rows.extend(held.queue.pop_front()),
+                    _ => return rows,
+                }
+            }
+        }
+        if !self.delivery.is_line(&rows[0]) || rows[0].attempts > 0 {
+            return rows;
+        }
+        loop {
+            let mut closed = false;
+            let writing;
+            {
+                let mut held = lane.rows();
+                while rows.len() < batch.max_lines {
+                    match held.queue.front() {
+                        Some(row) if row.batch.is_none() && self.delivery.joins(&rows[0], row) => {
+                            rows.extend(held.queue.pop_front());
+                        }
+                        Some(_) => {
+                            closed = true;
+                            break;
+                        }
+                        None => {
+                            closed = held.more;
+                            break;
+                        }
+                    }
+                }
+                writing = held.writing_until;
+            }
+            let now = self.delivery.now();
+            let latest = rows[0].committed.after(batch.max_wait);
+            let silent = rows.last().map_or(now, |row| row.committed.after(batch.silence));
+            let due = writing.map_or(silent, |until| silent.max(until)).min(latest);
+            if closed || rows.len() >= batch.max_lines || due <= now {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(due.since(now)) => {}
+                () = lane.arrived.notified() => {}
+                () = self.stop.cancelled() => return rows,
+            }
+        }
+        if rows.len() > 1 {
+            self.delivery.seal(rows.iter().map(|row| row.id).collect()).await;
+        }
+        rows
+    }
+
+    /// Delivers until it is settled. False at the stop signal.
+    async fn deliver(&self, mut batch: Vec<Queued>, lane: &Arc<Lane>) -> bool {
+        loop {
+            let wait = batch[0].next_try.since(self.delivery.now());
+            if !wait.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.stop.cancelled() => return false,
+                }
+            }
+            let verdict = {
+                let _permit = tokio::select! {
+                    permit = self.permits.acquire() => permit,
+                    () = self.stop.cancelled() => return false,
+                };
+                tokio::select! {
+                    verdict = self.delivery.deliver(&batch) => verdict,
+                    () = self.stop.cancelled() => return false,
+                }
+            };
+            match verdict {
+                Verdict::Settled => return true,
+                Verdict::Again { next_try, notices } => {
+                    debug!(network = %self.network, event = %batch[0].id, attempt = batch[0].attempts + 1, "trying again later");
+                    for row in &mut batch {
+                        row.attempts += 1;
+                        row.next_try = next_try;
+                        row.notices = notices;
+                    }
+                    lane.rows().writing_until = None;
+                }
+            }
+        }
+    }
+
+    fn map(&self) -> MutexGuard<'_, Map> {
+        self.lanes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

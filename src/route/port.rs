@@ -1,0 +1,161 @@
+//! The gateway as one adapter sees it.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use portway_bridges::api::{
+    Accepted, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, PersonId, RoomId,
+    Sentence, Submission, Timestamp, UserId,
+};
+use tracing::debug;
+
+use super::{event, key, router::Router};
+use crate::clock::Clock;
+use crate::identity::{Access, Directory};
+use crate::observe::Metrics;
+use crate::store::{Direction, NewBatch, Store, StoreError};
+use crate::text::Catalogue;
+use crate::xmpp::XmppSide;
+
+/// The gateway's side of [`portway_bridges::api::Core`] for one network.
+pub struct Port {
+    /// The network's id.
+    pub network: Arc<str>,
+    /// The durable memory.
+    pub store: Store,
+    /// The way to XMPP.
+    pub router: Router,
+    /// The XMPP side, for what is not stored.
+    pub side: Arc<dyn XmppSide>,
+    /// Who may.
+    pub access: Arc<Access>,
+    /// Who is who.
+    pub directory: Arc<Directory>,
+    /// The sentences.
+    pub texts: Arc<Catalogue>,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl CorePort for Port {
+    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Accepted, Closed>> {
+        self.commit(submission).boxed()
+    }
+
+    fn signal(&self, inbound: Inbound) {
+        self.side.signal(&event::from_inbound(&inbound));
+    }
+
+    fn inbox(&self, after: Option<InboxId>, limit: usize) -> BoxFuture<'_, Result<Vec<InboxItem>, Closed>> {
+        async move {
+            let rows = self.store.inbox(&self.network, after, limit).await.map_err(closed)?;
+            Ok(rows.into_iter().map(|(id, raw)| InboxItem { id, raw }).collect())
+        }
+        .boxed()
+    }
+
+    fn bury(&self, item: InboxId, reason: &str) -> BoxFuture<'_, Result<(), Closed>> {
+        let reason = reason.to_owned();
+        async move {
+            self.metrics.dead(&self.network, Direction::ToXmpp);
+            self.store.bury(&self.network, item, &reason).await.map_err(closed)
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Closed>> {
+        async move { self.store.kv_get(&self.network, key).await.map_err(closed) }.boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, value: Option<Vec<u8>>) -> BoxFuture<'a, Result<(), Closed>> {
+        async move { self.store.kv_put(&self.network, key, value).await.map_err(closed) }.boxed()
+    }
+
+    fn scan<'a>(
+        &'a self,
+        prefix: &'a str,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, Vec<u8>)>, Closed>> {
+        async move { self.store.kv_scan(&self.network, prefix, after, limit).await.map_err(closed) }.boxed()
+    }
+
+    fn find<'a>(&'a self, chat: &'a Chat, id: &'a ItemId) -> BoxFuture<'a, Result<Option<EventId>, Closed>> {
+        async move {
+            let found = self.store.find_message(&self.network, &key::chat(chat), id.as_str()).await.map_err(closed)?;
+            Ok(found.map(|message| message.id))
+        }
+        .boxed()
+    }
+
+    fn allows(&self, user: &UserId) -> bool {
+        self.access.allows(user)
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        self.access.hosts()
+    }
+
+    fn seen(&self, who: Result<PersonId, RoomId>, name: Option<String>) {
+        self.directory.seen(who, name);
+    }
+
+    fn install_id(&self) -> String {
+        self.store.install_id().to_owned()
+    }
+
+    fn key(&self, purpose: &str) -> [u8; 32] {
+        self.store.key(purpose)
+    }
+
+    fn text(&self, sentence: &Sentence, lang: Option<&str>) -> String {
+        self.texts.text(sentence, lang)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn loss(&self, kind: &'static str) {
+        self.metrics.lost(&self.network, kind);
+    }
+}
+
+impl Port {
+    async fn commit(&self, submission: Submission) -> Result<Accepted, Closed> {
+        let network = self.network.to_string();
+        let mut original = submission.original;
+        let mut batch = NewBatch {
+            once: submission.once.map(|name| (network.clone(), name)),
+            completes: submission.completes,
+            inbox: submission.inbox.into_iter().map(|raw| (network.clone(), raw)).collect(),
+            puts: submission.puts.into_iter().map(|(key, value)| (network.clone(), key, value)).collect(),
+            ..NewBatch::default()
+        };
+        for inbound in &submission.events {
+            if let Chat::Direct { user, .. } = &inbound.chat
+                && !self.access.allows(user)
+            {
+                // Nothing of a network reaches the federation of XMPP through us.
+                debug!(%network, "an event for somebody who may not use the gateway was left out");
+                self.metrics.lost(&self.network, "not-allowed");
+                continue;
+            }
+            batch.events.push(event::to_xmpp(&self.network, inbound, original.take()));
+        }
+        for inbound in &submission.events {
+            self.directory.seen(Ok(inbound.sender.clone()), inbound.sender_name.clone());
+        }
+        let result = self.router.submit(batch).await.map_err(closed)?;
+        for committed in &result.events {
+            self.metrics.accepted(&self.network, Direction::ToXmpp, committed.duplicate);
+        }
+        Ok(Accepted { events: result.events.iter().map(|committed| committed.id).collect(), repeated: result.repeated })
+    }
+}
+
+fn closed(error: StoreError) -> Closed {
+    Closed(error.to_string())
+}

@@ -1,0 +1,220 @@
+//! The two ways of one network, put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portway_bridges::api::{Adapter, Condition, Descriptor, Failed, Kind, Sentence, Stop};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+use super::deliver::{Delivery, Parts};
+use super::item::{Item, Speaker};
+use super::lane::Lanes;
+use super::outbox::Outbox;
+use super::settler::Settler;
+use super::{event, key};
+use crate::clock::Clock;
+use crate::observe::Metrics;
+use crate::store::{Direction, NewBatch, NewEvent, Store};
+use crate::text::Catalogue;
+use crate::xmpp::XmppSide;
+use crate::xmpp::stream::Link;
+
+/// How many stanzas wait for their commit at most; the reader of the component waits when it is full.
+const INTAKE: usize = 1024;
+
+/// How many stanzas are committed together at most.
+const BATCH: usize = 256;
+
+/// How long the other lines of a batch wait for a user who is still writing.
+const WRITING: Duration = Duration::from_secs(60);
+
+/// The router of one network. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+struct Inner {
+    network: Arc<str>,
+    store: Store,
+    clock: Clock,
+    intake: mpsc::Sender<Item>,
+    lanes: Arc<Lanes>,
+    to_xmpp: Arc<Notify>,
+}
+
+/// What a router is made of.
+pub struct RouterParts {
+    /// The network's id.
+    pub network: Arc<str>,
+    /// What the network calls itself.
+    pub descriptor: Descriptor,
+    /// The network.
+    pub adapter: Arc<dyn Adapter>,
+    /// The durable memory.
+    pub store: Store,
+    /// The sentences.
+    pub texts: Arc<Catalogue>,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+    /// The signal to stop.
+    pub stop: Stop,
+}
+
+/// A router that was built and does not run yet: the XMPP side needs it before it can be attached.
+pub struct Unattached {
+    intake: mpsc::Receiver<Item>,
+    settler: Settler,
+    metrics: Metrics,
+    stop: Stop,
+}
+
+impl Router {
+    /// Builds the router.
+    #[must_use]
+    pub fn new(parts: RouterParts) -> (Self, Unattached) {
+        let to_xmpp = Arc::new(Notify::new());
+        let settler = {
+            let to_xmpp = to_xmpp.clone();
+            // Everything that follows from an outcome goes to XMPP.
+            Settler::start(parts.store.clone(), move |_: &[NewEvent]| to_xmpp.notify_one())
+        };
+        let delivery = Delivery::new(Parts {
+            network: parts.network.clone(),
+            descriptor: parts.descriptor,
+            adapter: parts.adapter,
+            store: parts.store.clone(),
+            settler: settler.clone(),
+            texts: parts.texts,
+            metrics: parts.metrics.clone(),
+            clock: parts.clock.clone(),
+        });
+        let lanes = Lanes::new(parts.network.clone(), parts.store.clone(), delivery, parts.stop.clone());
+        let (sender, receiver) = mpsc::channel(INTAKE);
+        let router = Self(Arc::new(Inner {
+            network: parts.network,
+            store: parts.store,
+            clock: parts.clock,
+            intake: sender,
+            lanes,
+            to_xmpp,
+        }));
+        (router, Unattached { intake: receiver, settler, metrics: parts.metrics, stop: parts.stop })
+    }
+
+    /// Starts both ways. The tasks end at the stop signal.
+    pub fn attach(&self, rest: Unattached, link: Link, side: Arc<dyn XmppSide>) -> Vec<JoinHandle<()>> {
+        let outbox = Outbox {
+            network: self.0.network.clone(),
+            store: self.0.store.clone(),
+            settler: rest.settler,
+            link,
+            side: side.clone(),
+            committed: self.0.to_xmpp.clone(),
+            metrics: rest.metrics.clone(),
+            clock: self.0.clock.clone(),
+            stop: rest.stop.clone(),
+        };
+        vec![
+            tokio::spawn(self.0.lanes.clone().run()),
+            tokio::spawn(outbox.run()),
+            tokio::spawn(self.clone().commit(rest.intake, side, rest.metrics, rest.stop)),
+        ]
+    }
+
+    /// Takes an event from XMPP. Returns when it is queued for its commit; waits only for the disk, never for a network
+    /// or a lane. If the commit fails its sender gets an error of type `wait`.
+    pub async fn accept(&self, item: Item) {
+        if let Err(lost) = self.0.intake.send(item).await {
+            warn!(network = %self.0.network, kind = ?std::mem::discriminant(&lost.0.kind), "stopping: not accepted");
+        }
+    }
+
+    /// Commits an event of our own that goes to XMPP, such as a failure, and waits for it.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] where the store cannot take it.
+    pub async fn submit(&self, batch: NewBatch) -> Result<crate::store::BatchResult, crate::store::StoreError> {
+        let wake = batch.events.iter().any(|event| event.direction == Direction::ToXmpp);
+        let wake_lanes = batch.events.iter().any(|event| event.direction == Direction::ToNetwork);
+        let result = self.0.store.commit(batch).await?;
+        if wake {
+            self.0.to_xmpp.notify_one();
+        }
+        if wake_lanes {
+            self.0.lanes.wake();
+        }
+        Ok(result)
+    }
+
+    /// The XMPP side sent a message of ours back with an error: its sender on the network is told.
+    pub async fn bounced(&self, chat: &portway_bridges::api::Chat, id: &str, condition: Condition, text: Option<&str>) {
+        let key = key::chat(chat);
+        let found = match self.0.store.find_message(&self.0.network, &key, id).await {
+            Ok(found) => found,
+            Err(error) => {
+                error!(network = %self.0.network, %error, "a bounce cannot be looked up");
+                return;
+            }
+        };
+        let Some(message) = found.filter(|message| message.direction == Direction::ToXmpp) else { return };
+        let sentence =
+            Sentence::new("core.bounced").with("condition", condition.name()).with("text", text.unwrap_or_default());
+        let item = Item {
+            chat: chat.clone(),
+            speaker: Speaker::Gateway,
+            at: self.0.clock.now(),
+            kind: Kind::Failed(Failed { event: message.id, condition, sentence, still_trying: false }),
+            meta: super::item::Meta::default(),
+        };
+        let mut row = event::to_network(&self.0.network, &item);
+        row.dedupe = Some(format!("bounce/{}", message.id));
+        if let Err(error) = self.submit(NewBatch { events: vec![row], ..NewBatch::default() }).await {
+            error!(network = %self.0.network, %error, "a bounce cannot be stored");
+        }
+    }
+
+    /// A user is writing, or has stopped: lines of a batch that wait for one another wait on.
+    pub fn writing(&self, chat: &portway_bridges::api::Chat, active: bool) {
+        let now = self.0.clock.now();
+        let until = if active { now.after(WRITING) } else { now };
+        self.0.lanes.writing(&key::chat(chat), until);
+    }
+
+    /// The task that commits what came from XMPP, many stanzas in one transaction.
+    async fn commit(self, mut intake: mpsc::Receiver<Item>, side: Arc<dyn XmppSide>, metrics: Metrics, stop: Stop) {
+        let network = self.0.network.clone();
+        let mut items = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                count = intake.recv_many(&mut items, BATCH) => if count == 0 { return },
+                () = stop.cancelled() => {
+                    // What has been read from the socket is committed before the end.
+                    intake.close();
+                    if intake.recv_many(&mut items, BATCH).await == 0 {
+                        return;
+                    }
+                }
+            }
+            let events: Vec<NewEvent> = items.iter().map(|item| event::to_network(&network, item)).collect();
+            match self.0.store.commit(NewBatch { events, ..NewBatch::default() }).await {
+                Ok(result) => {
+                    for committed in &result.events {
+                        metrics.accepted(&network, Direction::ToNetwork, committed.duplicate);
+                    }
+                    self.0.lanes.wake();
+                }
+                Err(error) => {
+                    error!(%network, %error, "messages from XMPP cannot be stored; their senders are told");
+                    for item in &items {
+                        side.refuse(item, Condition::InternalServerError, &Sentence::new("core.store-failed"));
+                    }
+                }
+            }
+            items.clear();
+        }
+    }
+}
