@@ -7,9 +7,9 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod identity;
+//pub mod identity;
 pub mod observe;
-pub mod route;
+// pub mod route;
 pub mod store;
 pub mod text;
 pub mod xmpp;

@@ -1,1 +1,70 @@
-//! Not yet.
+//! What to run: the configuration file, the environment, and what they mean.
+//!
+//! [`keys`] is the one table of keys: the example file, the reference page, the check for unknown keys and the reading
+//! itself come from it. [`load`] reads, [`check`] gives meaning, [`secret`] keeps what must not be printed.
+
+pub mod check;
+pub mod example;
+pub mod keys;
+pub mod load;
+pub mod secret;
+pub mod units;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use self::load::{Setting, Source};
+pub use self::secret::Secret;
+use crate::xmpp::jid::Jid;
+use crate::xmpp::stanza::Domain;
+
+/// The whole configuration, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the gateway keeps its files.
+    pub data_dir: PathBuf,
+    /// Bare JIDs of the admins.
+    pub admins: Vec<Jid>,
+    /// Bare JIDs and domains that may use the gateway; empty means the parent domain of each component.
+    pub allow: Vec<Jid>,
+    /// The XMPP server's host name or address.
+    pub xmpp_host: String,
+    /// The port on which the XMPP server takes components.
+    pub xmpp_port: u16,
+    /// The domain of the XMPP server itself, where it is not the parent of the component's domain.
+    pub xmpp_server: Option<Domain>,
+    /// Where the store is, as `sqlite:FILE`.
+    pub store_url: String,
+    /// Where `/live`, `/ready` and `/metrics` are served.
+    pub http_listen: SocketAddr,
+    /// How users' clients reach that listener.
+    pub http_public_url: String,
+    /// The largest file in bytes.
+    pub media_max_size: u64,
+    /// Hosts that our fetches may reach although they are private.
+    pub media_fetch_allow: Vec<String>,
+    /// The networks, in the order of their names.
+    pub networks: Vec<NetworkConfig>,
+    /// Every value with where it came from, for `portway check --show`.
+    pub settings: Vec<Setting>,
+    /// What works but should be mended.
+    pub warnings: Vec<String>,
+}
+
+/// One `[network.<id>]`.
+#[derive(Debug, Clone)]
+pub struct NetworkConfig {
+    /// The network's id.
+    pub id: String,
+    /// The domain of its component.
+    pub component: Domain,
+    /// The secret of its component.
+    pub secret: Secret,
+    /// The rest of the section, for the network itself.
+    pub raw: toml::Table,
+}
+
+/// Everything that is wrong with a configuration, all at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
+#[error("{}", self.0.join("\n"))]
+pub struct ConfigFaults(pub Vec<String>);

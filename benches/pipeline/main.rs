@@ -1,0 +1,112 @@
+//! The benchmarks: the whole pipeline with the durable queue on, against a scripted component server and the loopback
+//! network (or a stub homeserver), so that other people's servers are not what is measured. Run by `cargo xtask bench`.
+//!
+//! Absolute numbers depend on the machine; the ratios in the last column are what to compare.
+
+mod gateway;
+mod matrix;
+mod peer;
+mod proc;
+mod server;
+mod store;
+
+use std::time::Duration;
+
+/// How much to do: small by default so that a run takes minutes.
+#[derive(Clone, Copy)]
+pub struct Scale {
+    /// Messages each way for throughput.
+    pub messages: usize,
+    /// Chats they are spread over.
+    pub chats: usize,
+    /// Seconds of soak.
+    pub soak: u64,
+}
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let scale = Scale {
+        messages: number("BENCH_MESSAGES", 50_000),
+        chats: number("BENCH_CHATS", 1_000),
+        soak: number("BENCH_SOAK_SECONDS", 30) as u64,
+    };
+    println!("Portway benchmarks: {} messages each way over {} chats", scale.messages, scale.chats);
+    let store = store::commits_per_second(scale).await;
+    println!("store only, commits of such rows          {store:>9.0} /s");
+    throughput(scale, store).await;
+    latency().await;
+    memory(scale).await;
+    matrix::run(scale).await;
+}
+
+async fn throughput(scale: Scale, store: f64) {
+    let mut gateway = gateway::Gateway::loopback().await;
+    for chats in [scale.chats, 1] {
+        let out = gateway.to_network(scale.messages, chats).await;
+        report(&format!("XMPP to loopback, {chats} chats"), &out, store);
+        let back = gateway.to_xmpp(scale.messages, chats).await;
+        report(&format!("loopback to XMPP, {chats} chats"), &back, store);
+    }
+    gateway.stop().await;
+}
+
+/// What one direction did.
+pub struct Rate {
+    /// Messages.
+    pub count: usize,
+    /// From the first byte in to the last message out.
+    pub wall: Duration,
+    /// Of the gateway's process alone.
+    pub cpu: Duration,
+    /// Whether each chat's messages came in the order in which they were sent.
+    pub in_order: bool,
+}
+
+fn report(what: &str, rate: &Rate, store: f64) {
+    let per_second = rate.count as f64 / rate.wall.as_secs_f64();
+    println!(
+        "{what:<41} {per_second:>9.0} /s   {:>6.1} µs CPU each   {:>4.0} % of the store{}",
+        rate.cpu.as_secs_f64() * 1e6 / rate.count as f64,
+        per_second / store * 100.0,
+        if rate.in_order { "" } else { "   OUT OF ORDER" },
+    );
+}
+
+async fn latency() {
+    let mut gateway = gateway::Gateway::loopback().await;
+    let mut out = gateway.latency_to_network(500, Duration::from_millis(10)).await;
+    let mut back = gateway.latency_to_xmpp(500, Duration::from_millis(10)).await;
+    for (what, samples) in [("added latency to the network at 100/s", &mut out), ("added latency to XMPP at 100/s", &mut back)] {
+        samples.sort();
+        let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        println!("{what:<41} {:>9.2} ms median   {:.2} ms at 99 %", at(0.5), at(0.99));
+    }
+    gateway.stop().await;
+}
+
+async fn memory(scale: Scale) {
+    let mut gateway = gateway::Gateway::loopback().await;
+    println!("memory, idle                              {:>9.1} MiB", gateway.rss_mib());
+    gateway.to_network(20_000, 10_000).await;
+    gateway.to_xmpp(20_000, 1_000).await;
+    println!("memory, 10,000 identities, 1,000 chats    {:>9.1} MiB", gateway.rss_mib());
+    let before = gateway.rss_mib();
+    let until = std::time::Instant::now() + Duration::from_secs(scale.soak);
+    let mut rounds = 0;
+    while std::time::Instant::now() < until {
+        gateway.to_network(5_000, 1_000).await;
+        gateway.to_xmpp(5_000, 1_000).await;
+        rounds += 1;
+    }
+    let after = gateway.rss_mib();
+    println!(
+        "memory after a soak of {:>4} s             {after:>9.1} MiB   {:+.1} MiB over {rounds} rounds of 10,000",
+        scale.soak,
+        after - before
+    );
+    gateway.stop().await;
+}

@@ -1,0 +1,36 @@
+//! The other side of the loopback network.
+
+use portway_bridges::loopback::wire::{FromPeer, Item, ToPeer};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+pub struct Peer {
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    write: OwnedWriteHalf,
+}
+
+impl Peer {
+    pub async fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the control socket");
+        stream.set_nodelay(true).expect("TCP");
+        let (read, write) = stream.into_split();
+        Self { lines: BufReader::with_capacity(1 << 16, read).lines(), write }
+    }
+
+    /// The next line from the gateway.
+    pub async fn next(&mut self) -> ToPeer {
+        let line = self.lines.next_line().await.expect("the gateway writes").expect("it closed the control socket");
+        serde_json::from_str(&line).expect("JSON")
+    }
+
+    /// Lets people say things.
+    pub async fn say(&mut self, items: impl Iterator<Item = Item>) {
+        let mut buffer = Vec::new();
+        for item in items {
+            serde_json::to_writer(&mut buffer, &FromPeer::In(item)).expect("JSON");
+            buffer.push(b'\n');
+        }
+        self.write.write_all(&buffer).await.expect("the gateway reads");
+    }
+}

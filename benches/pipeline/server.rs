@@ -1,0 +1,139 @@
+//! A scripted component server that costs little: it reads just enough of the bytes to answer pings and count messages.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The listener.
+pub struct Server(TcpListener);
+
+/// One component, authenticated.
+pub struct Component {
+    read: OwnedReadHalf,
+    write: OwnedWriteHalf,
+    buffer: Vec<u8>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.0.local_addr().expect("bound").port()
+    }
+
+    /// Waits for the component and takes any handshake.
+    pub async fn accept(&self) -> Component {
+        let (stream, _) = self.0.accept().await.expect("a connection");
+        stream.set_nodelay(true).expect("TCP");
+        Component::greet(stream).await
+    }
+}
+
+impl Component {
+    async fn greet(stream: TcpStream) -> Self {
+        let (read, write) = stream.into_split();
+        let mut component = Self { read, write, buffer: Vec::new() };
+        component.until(b"accept").await;
+        component
+            .send(
+                "<?xml version='1.0'?><stream:stream xmlns:stream='http://etherx.jabber.org/streams' \
+                 xmlns='jabber:component:accept' id='s1' from='loopback.bench.example'>",
+            )
+            .await;
+        component.until(b"</handshake>").await;
+        component.send("<handshake/>").await;
+        component
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        self.write.write_all(text.as_bytes()).await.expect("the gateway reads");
+    }
+
+    async fn until(&mut self, mark: &[u8]) {
+        while !self.buffer.windows(mark.len()).any(|window| window == mark) {
+            assert_ne!(self.read.read_buf(&mut self.buffer).await.expect("the gateway writes"), 0, "it closed the stream");
+        }
+        self.buffer.clear();
+    }
+
+    /// Reads what is there, answers pings, and gives each message's address, id and body to `seen`.
+    pub async fn serve(&mut self, mut seen: impl FnMut(&str, &str)) {
+        assert_ne!(self.read.read_buf(&mut self.buffer).await.expect("the gateway writes"), 0, "it closed the stream");
+        let mut answers = String::new();
+        let mut used = 0;
+        let text = String::from_utf8_lossy(&self.buffer).into_owned();
+        while let Some(at) = text[used..].find('<').map(|at| at + used) {
+            let end = ["</message>", "</iq>", "</presence>"]
+                .iter()
+                .filter_map(|tag| text[at..].find(tag).map(|end| at + end + tag.len()))
+                .min();
+            let empty = text[at..].find("/>").map(|end| at + end + 2);
+            // An empty stanza (`<iq .../>`) ends before any closing tag and holds no other element.
+            let end = match (end, empty) {
+                (_, Some(empty)) if !text[at + 1..empty].contains('<') => empty,
+                (Some(end), _) => end,
+                _ => break,
+            };
+            let stanza = &text[at..end];
+            if stanza.starts_with("<iq") && stanza.contains("get") {
+                answers.push_str(&format!(
+                    "<iq type='result' id='{}' from='{}' to='{}'/>",
+                    attribute(stanza, "id"),
+                    attribute(stanza, "to"),
+                    attribute(stanza, "from")
+                ));
+            } else if stanza.starts_with("<message") {
+                let body = stanza.split_once("<body>").and_then(|(_, rest)| rest.split_once("</body>"));
+                seen(attribute(stanza, "from"), body.map_or("", |(body, _)| body));
+            }
+            used = end;
+        }
+        let consumed = text[..used].len();
+        self.buffer.drain(..consumed);
+        if !answers.is_empty() {
+            self.send(&answers).await;
+        }
+    }
+}
+
+fn attribute<'a>(stanza: &'a str, name: &str) -> &'a str {
+    let tag = stanza.split_once('>').map_or(stanza, |(tag, _)| tag);
+    for quote in ['\'', '"'] {
+        if let Some((_, rest)) = tag.split_once(&format!(" {name}={quote}")) {
+            return rest.split(quote).next().unwrap_or_default();
+        }
+    }
+    ""
+}
+
+/// Checks that the numbers of each chat come in order and counts them.
+#[derive(Default)]
+pub struct Order {
+    last: HashMap<String, usize>,
+    /// Messages seen.
+    pub count: usize,
+    /// Whether every chat's numbers have risen.
+    pub kept: bool,
+    /// When the last message was seen.
+    pub at: Option<Instant>,
+}
+
+impl Order {
+    pub fn new() -> Self {
+        Self { kept: true, ..Self::default() }
+    }
+
+    pub fn see(&mut self, chat: &str, body: &str) {
+        let number: usize = body.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
+        let last = self.last.entry(chat.to_owned()).or_default();
+        self.kept &= *last <= number;
+        *last = number;
+        self.count += 1;
+        self.at = Some(Instant::now());
+    }
+}

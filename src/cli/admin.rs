@@ -1,0 +1,104 @@
+//! `portway admin`: what waits, and what could not be delivered. Reads the store; the gateway may be running.
+
+use clap::Subcommand;
+use portway_bridges::api::EventId;
+
+use super::{Cli, CliError, load, print, runtime};
+use crate::clock::Clock;
+use crate::store::{Direction, Store};
+
+/// What to look at.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// How much waits, by network and direction
+    Queue {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What could not be delivered, oldest first
+    DeadLetters {
+        /// One network only
+        #[arg(long)]
+        network: Option<String>,
+        /// Print what was to be delivered, too
+        #[arg(long)]
+        bodies: bool,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// Only those behind this number
+        #[arg(long)]
+        after: Option<i64>,
+    },
+    /// The mail or event as it came, by the number of its event
+    Original {
+        /// The number
+        event: i64,
+    },
+}
+
+/// Looks at it.
+pub fn run(admin: &Admin, cli: &Cli) -> Result<(), CliError> {
+    let config = load(cli)?;
+    runtime()?.block_on(async {
+        let store = Store::open(&config.store_url, &config.data_dir, Clock::system())
+            .await
+            .map_err(|error| CliError::Runtime(error.to_string()))?;
+        let result = look(admin, &store).await;
+        store.close().await;
+        result
+    })
+}
+
+async fn look(admin: &Admin, store: &Store) -> Result<(), CliError> {
+    let failed = |error: crate::store::StoreError| CliError::Runtime(error.to_string());
+    match admin {
+        Admin::Queue { json } => {
+            let now = Clock::system().now();
+            let mut text = String::new();
+            for depth in store.depth().await.map_err(failed)? {
+                let direction = if depth.to_network { "to the network" } else { "to XMPP" };
+                let age = depth.oldest.map_or(0, |oldest| now.since(oldest).as_secs());
+                if *json {
+                    let line = serde_json::json!({
+                        "network": depth.network, "to_network": depth.to_network, "waiting": depth.count,
+                        "oldest_seconds": age, "dead": depth.dead,
+                    });
+                    text.push_str(&format!("{line}\n"));
+                } else {
+                    text.push_str(&format!(
+                        "{:<10} {direction:<15} {:>8} waiting, oldest {age} s, {} dead letters\n",
+                        depth.network, depth.count, depth.dead
+                    ));
+                }
+            }
+            print(&text)
+        }
+        Admin::DeadLetters { network, bodies, limit, after } => {
+            let mut text = String::new();
+            for letter in store.dead_letters(network.as_deref(), *after, *limit).await.map_err(failed)? {
+                let direction = match letter.direction {
+                    Some(Direction::ToNetwork) => "to the network",
+                    Some(Direction::ToXmpp) => "to XMPP",
+                    None => "not understood",
+                };
+                text.push_str(&format!(
+                    "{} {} {direction} {} {} {}\n",
+                    letter.id, letter.network, letter.chat, letter.condition, letter.error
+                ));
+                if *bodies {
+                    text.push_str(&format!("    {}\n", String::from_utf8_lossy(&letter.body)));
+                }
+            }
+            print(&text)
+        }
+        Admin::Original { event } => {
+            let original = store.original(EventId(*event)).await.map_err(failed)?;
+            let original = original.ok_or_else(|| {
+                CliError::Runtime(format!("event {event} has no original, or its retention time is over"))
+            })?;
+            print(&String::from_utf8_lossy(&original))
+        }
+    }
+}
