@@ -7,9 +7,12 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
-//pub mod identity;
+pub mod identity;
 pub mod observe;
-// pub mod route;
+pub mod route;
+mod run;
 pub mod store;
 pub mod text;
 pub mod xmpp;
+
+pub use run::{RunError, run};

@@ -42,7 +42,11 @@ impl Drop for Dir {
 }
 
 /// Starts the binary with a configuration and waits until it says `ready`.
-pub async fn start(dir: &Dir, config: &str, mut accept: impl AsyncFnMut() -> Component) -> (Child, Component, Vec<String>) {
+pub async fn start(
+    dir: &Dir,
+    config: &str,
+    mut accept: impl AsyncFnMut() -> Component,
+) -> (Child, Component, Vec<String>) {
     let path = dir.0.join("portway.toml");
     let mut file = std::fs::File::create(&path).expect("a scratch file");
     file.write_all(config.as_bytes()).expect("a scratch file");

@@ -80,7 +80,9 @@ async fn latency() {
     let mut gateway = gateway::Gateway::loopback().await;
     let mut out = gateway.latency_to_network(500, Duration::from_millis(10)).await;
     let mut back = gateway.latency_to_xmpp(500, Duration::from_millis(10)).await;
-    for (what, samples) in [("added latency to the network at 100/s", &mut out), ("added latency to XMPP at 100/s", &mut back)] {
+    for (what, samples) in
+        [("added latency to the network at 100/s", &mut out), ("added latency to XMPP at 100/s", &mut back)]
+    {
         samples.sort();
         let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         println!("{what:<41} {:>9.2} ms median   {:.2} ms at 99 %", at(0.5), at(0.99));

@@ -56,7 +56,11 @@ impl Component {
 
     async fn until(&mut self, mark: &[u8]) {
         while !self.buffer.windows(mark.len()).any(|window| window == mark) {
-            assert_ne!(self.read.read_buf(&mut self.buffer).await.expect("the gateway writes"), 0, "it closed the stream");
+            assert_ne!(
+                self.read.read_buf(&mut self.buffer).await.expect("the gateway writes"),
+                0,
+                "it closed the stream"
+            );
         }
         self.buffer.clear();
     }

@@ -62,8 +62,7 @@ pub fn run(db: &Db, cli: &Cli) -> Result<(), CliError> {
                 print(&format!("{} is in place\n", target.display()))
             }
             Db::Migrate | Db::Backup { .. } => {
-                let store =
-                    Store::open(&config.store_url, &config.data_dir, Clock::system()).await.map_err(failed)?;
+                let store = Store::open(&config.store_url, &config.data_dir, Clock::system()).await.map_err(failed)?;
                 let done = match db {
                     Db::Backup { file } => {
                         store.backup(file).await.map_err(failed)?;

@@ -90,9 +90,8 @@ fn configuration<'a>(
         quoted(domain)
     );
     for id in networks {
-        let network = portway_bridges::find(id).ok_or_else(|| {
-            CliError::Runtime(format!("there is no network “{id}”; `portway networks` lists them"))
-        })?;
+        let network = portway_bridges::find(id)
+            .ok_or_else(|| CliError::Runtime(format!("there is no network “{id}”; `portway networks` lists them")))?;
         let descriptor = network.describe();
         let label = if descriptor.disco_type == "smtp" { "mail" } else { descriptor.id };
         text.push_str(&format!(

@@ -54,7 +54,12 @@ pub enum CliError {
 
 /// Portway: a gateway between XMPP and other networks.
 #[derive(Debug, Parser)]
-#[command(name = "portway", version, about, after_help = "Exit codes: 0 ok, 1 failure, 2 configuration wrong, 64 usage.")]
+#[command(
+    name = "portway",
+    version,
+    about,
+    after_help = "Exit codes: 0 ok, 1 failure, 2 configuration wrong, 64 usage."
+)]
 pub struct Cli {
     /// The configuration file [default: /etc/portway/portway.toml, then ./portway.toml]
     #[arg(long, global = true, value_name = "FILE", env = "PORTWAY_CONFIG")]

@@ -88,17 +88,18 @@ fn value(name: &str, config: &Config, network: Option<&NetworkConfig>) -> String
         "secret" => network.map_or(String::new(), |network| network.secret.reveal().to_owned()),
         "id" => network.map_or(String::new(), |network| network.id.clone()),
         // `lmtp://127.0.0.1:2424` as a mail server writes it.
-        "listen.nexthop" => network.and_then(|network| network.raw.get("listen")?.as_str()).map_or(
-            String::new(),
-            |listen| match listen.split_once("://") {
+        "listen.nexthop" => {
+            network.and_then(|network| network.raw.get("listen")?.as_str()).map_or(String::new(), |listen| match listen
+                .split_once("://")
+            {
                 Some(("lmtp", address)) => format!("lmtp:inet:{address}"),
                 Some((scheme, address)) => {
                     let (host, port) = address.rsplit_once(':').unwrap_or((address, "25"));
                     format!("{scheme}:[{host}]:{port}")
                 }
                 None => listen.to_owned(),
-            },
-        ),
+            })
+        }
         key => network.and_then(|network| network.raw.get(key)).map_or(String::new(), |value| match value {
             toml::Value::String(text) => text.clone(),
             other => other.to_string(),

@@ -1,1 +1,7 @@
-//! Not yet.
+//! Who is who, and who may.
+
+pub mod access;
+pub mod directory;
+
+pub use access::Access;
+pub use directory::{Directory, Meant};

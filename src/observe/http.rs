@@ -33,7 +33,11 @@ pub async fn serve(listener: TcpListener, pages: Pages, stop: Stop) -> std::io::
 }
 
 fn router(pages: Pages) -> Router {
-    Router::new().route("/live", get(live)).route("/ready", get(ready)).route("/metrics", get(metrics)).with_state(pages)
+    Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(pages)
 }
 
 async fn live() -> &'static str {

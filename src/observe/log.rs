@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 /// Starts logging to standard error. `PORTWAY_LOG` holds the filter (`info` by default, as in `RUST_LOG`),
 /// `PORTWAY_LOG_FORMAT` is `text` or `json`.
 pub fn start() {
-    let filter = std::env::var("PORTWAY_LOG").or_else(|_| std::env::var("RUST_LOG")).unwrap_or_else(|_| "info".to_owned());
+    let filter =
+        std::env::var("PORTWAY_LOG").or_else(|_| std::env::var("RUST_LOG")).unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = match std::env::var("PORTWAY_LOG_FORMAT").as_deref() {
         Ok("json") => true,

@@ -27,6 +27,7 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         sender,
         dedupe,
         ids,
+        reply_to: meta.from.clone(),
         body: stored::write(item),
         archive: false,
         at: item.at,
@@ -48,8 +49,7 @@ pub fn from_inbound(inbound: &Inbound) -> Item {
 
 /// The row of an event that came from the network.
 #[must_use]
-pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, original: Option<Vec<u8>>) -> NewEvent {
-    let item = from_inbound(inbound);
+pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Option<Vec<u8>>) -> NewEvent {
     let id = inbound.id.as_ref().map(ToString::to_string);
     let mut ids: Vec<String> = id.iter().cloned().collect();
     ids.extend(inbound.other_ids.iter().map(ToString::to_string).filter(|other| Some(other) != id.as_ref()));
@@ -60,8 +60,9 @@ pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, original: Option<Vec<u8>>)
         sender: key::person(&inbound.sender),
         dedupe: id,
         ids,
-        body: stored::write(&item),
-        archive: in_history(&item),
+        reply_to: None,
+        body: stored::write(item),
+        archive: in_history(item),
         at: inbound.at,
         original,
     }
@@ -138,6 +139,7 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
         },
         dedupe: None,
         ids,
+        reply_to: None,
         body: stored::write(item),
         archive,
         at: item.at,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use portway_bridges::api::{
-    Accepted, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, PersonId, RoomId,
+    Accepted, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, Kind, PersonId, RoomId,
     Sentence, Submission, Timestamp, UserId,
 };
 use tracing::debug;
@@ -143,7 +143,21 @@ impl Port {
                 self.metrics.lost(&self.network, "not-allowed");
                 continue;
             }
-            batch.events.push(event::to_xmpp(&self.network, inbound, original.take()));
+            let mut item = event::from_inbound(inbound);
+            if let Chat::Direct { user, person } = &inbound.chat {
+                item.meta.face = self.directory.face(user, person).await;
+            }
+            if let Kind::Failed(failed) = &inbound.kind {
+                // Whoever wrote that message hears of it, on that message and where it came from.
+                let Some(message) = self.store.message(failed.event).await.map_err(closed)? else {
+                    debug!(%network, "a failure of a message that is not known was left out");
+                    continue;
+                };
+                item.at = message.at;
+                item.meta.id = message.source_ids.first().cloned();
+                item.meta.to = message.reply_to;
+            }
+            batch.events.push(event::to_xmpp(&self.network, inbound, &item, original.take()));
         }
         for inbound in &submission.events {
             self.directory.seen(Ok(inbound.sender.clone()), inbound.sender_name.clone());

@@ -1,5 +1,7 @@
 //! What goes into the store and comes out of it.
 
+use std::time::Duration;
+
 use portway_bridges::api::{Condition, EventId, InboxId, Timestamp};
 
 /// Which way an event goes.
@@ -26,8 +28,10 @@ pub struct NewEvent {
     /// never a duplicate.
     pub dedupe: Option<String>,
     /// The ids by which later events may speak of this one (stanza id, origin-id, event id, Message-ID), the main one
-    /// first. Looked up by [`Store::find_message`] within the chat.
+    /// first. Looked up by [`Store::find_message`](super::Store::find_message) within the chat.
     pub ids: Vec<String>,
+    /// To whom a failure is told that comes to light after the body has gone; opaque here.
+    pub reply_to: Option<String>,
     /// The event itself, as `route` wrote it.
     pub body: Vec<u8>,
     /// Whether the body stays after delivery, for the history of a room.
@@ -114,7 +118,7 @@ pub enum Settle {
     Done {
         /// Which.
         id: EventId,
-        /// The ids that the other side gave to it and its parts; added to its ids for [`Store::find_message`].
+        /// The ids that the other side gave to it and its parts; added to its ids for [`Store::find_message`](super::Store::find_message).
         ids: Vec<String>,
     },
     /// Try again.
@@ -161,6 +165,8 @@ pub struct Message {
     pub source_ids: Vec<String>,
     /// The ids that the other side gave to it (as in [`Settle::Done`]).
     pub remote_ids: Vec<String>,
+    /// As in [`NewEvent::reply_to`].
+    pub reply_to: Option<String>,
     /// The event, where it is still there.
     pub body: Option<Vec<u8>>,
     /// When it was said.
@@ -248,6 +254,46 @@ pub struct QueueDepth {
     pub oldest: Option<Timestamp>,
     /// How many dead letters are kept.
     pub dead: u64,
+}
+
+/// What became of one identity in [`Store::touch_identities`](super::Store::touch_identities).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TouchResult {
+    /// It is new.
+    New,
+    /// It was there, and its name and time are up to date now.
+    Known,
+    /// The localpart or the remote id belongs to another one, which stays.
+    Clash(Identity),
+}
+
+/// How long what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Ids of messages that have arrived.
+    pub ids: Duration,
+    /// Names of submissions.
+    pub once: Duration,
+    /// Wire items as they came.
+    pub originals: Duration,
+    /// Bodies of rooms' histories.
+    pub archive: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Self { ids: days(180), once: days(30), originals: days(30), archive: days(30) }
+    }
+}
+
+/// How many rows a pass of [`Store::prune`](super::Store::prune) removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pruned {
+    /// Events that had arrived.
+    pub events: u64,
+    /// Everything else.
+    pub other: u64,
 }
 
 /// Why the store could not do it.

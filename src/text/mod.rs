@@ -1,1 +1,126 @@
-//! Not yet.
+//! The catalogue of sentences that users read, keyed by language (`xml:lang`).
+
+pub mod en;
+
+use std::collections::HashMap;
+
+use portway_bridges::api::{Sentence, SentenceDef};
+
+/// All sentences: the core's own and those of the networks.
+#[derive(Debug, Default)]
+pub struct Catalogue(HashMap<(&'static str, &'static str), &'static str>);
+
+/// The language that every sentence exists in.
+const FALLBACK: &str = "en";
+
+impl Catalogue {
+    /// The core's sentences and those of all networks that are compiled in.
+    #[must_use]
+    pub fn complete() -> Self {
+        let networks = portway_bridges::NETWORKS.iter().flat_map(|network| network.describe().sentences);
+        Self::new(en::SENTENCES.iter().chain(networks))
+    }
+
+    /// These sentences.
+    pub fn new<'a>(sentences: impl IntoIterator<Item = &'a SentenceDef>) -> Self {
+        Self(sentences.into_iter().map(|sentence| ((sentence.key, sentence.lang), sentence.text)).collect())
+    }
+
+    /// A sentence in a language: `de-AT`, else `de`, else English, else its key and arguments, so that nothing is
+    /// silent.
+    #[must_use]
+    pub fn text(&self, sentence: &Sentence, lang: Option<&str>) -> String {
+        let key = sentence.key.as_str();
+        let mut wanted = lang.unwrap_or(FALLBACK);
+        let found = loop {
+            if let Some(text) = self.find(key, wanted) {
+                break Some(text);
+            }
+            match wanted.rsplit_once('-') {
+                Some((shorter, _)) => wanted = shorter,
+                None => break self.find(key, FALLBACK),
+            }
+        };
+        match found {
+            Some(text) => fill(text, &sentence.args),
+            None => {
+                tracing::error!(key, "a sentence is missing; this is a bug");
+                let args: Vec<&str> = sentence.args.iter().map(|(_, value)| value.as_str()).collect();
+                format!("{key} {}", args.join(" ")).trim_end().to_owned()
+            }
+        }
+    }
+
+    fn find(&self, key: &str, lang: &str) -> Option<&'static str> {
+        let lang = lang.to_ascii_lowercase();
+        // Few languages, so the tuple of borrowed text is looked up without allocating a key.
+        self.0.get(&(key, lang.as_str()) as &(&str, &str)).copied()
+    }
+}
+
+/// Fills `{placeholders}` in one pass: a value that looks like a placeholder stays as it is.
+fn fill(text: &str, args: &[(String, String)]) -> String {
+    let mut filled = String::with_capacity(text.len() + 32);
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('{') {
+        filled.push_str(before);
+        let Some((name, after)) = behind.split_once('}') else {
+            filled.push('{');
+            rest = behind;
+            continue;
+        };
+        match args.iter().find(|(arg, _)| arg == name) {
+            Some((_, value)) => filled.push_str(value),
+            None => filled.push_str(&format!("{{{name}}}")),
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_fall_back() {
+        let rows = [
+            SentenceDef { key: "a", lang: "en", text: "hello {name}" },
+            SentenceDef { key: "a", lang: "de", text: "hallo {name}" },
+            SentenceDef { key: "b", lang: "en", text: "bye" },
+        ];
+        let catalogue = Catalogue::new(&rows);
+        let a = Sentence::new("a").with("name", "{name}");
+        assert_eq!(catalogue.text(&a, Some("de-AT")), "hallo {name}");
+        assert_eq!(catalogue.text(&a, Some("fr")), "hello {name}");
+        assert_eq!(catalogue.text(&Sentence::new("b"), Some("de")), "bye");
+        assert_eq!(catalogue.text(&Sentence::new("c").with("x", "y"), None), "c y");
+    }
+
+    /// Every key that the source names has an English row.
+    #[test]
+    fn no_sentence_is_missing() {
+        let catalogue = Catalogue::complete();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut folders = vec![root.join("src"), root.join("bridges")];
+        let mut keys = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    let source = std::fs::read_to_string(&path).unwrap();
+                    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+                    for part in source.split("Sentence::new(\"").skip(1) {
+                        keys.push(part.split('"').next().unwrap().to_owned());
+                    }
+                }
+            }
+        }
+        assert!(keys.len() > 10);
+        let missing: Vec<_> = keys.iter().filter(|key| catalogue.find(key, "en").is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

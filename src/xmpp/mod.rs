@@ -1,6 +1,35 @@
 //! The XMPP side: the only place that builds or reads XML.
+//!
+//! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
+//! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`muc`] keeps rooms. [`to_stanza`] writes what
+//! comes from networks. [`address`] is the grammar of addresses, [`jid`] and [`stanza`] are the types underneath.
 
+pub mod address;
+pub mod component;
+pub mod error;
+pub mod from_stanza;
+pub mod iq;
 pub mod jid;
+pub mod muc;
+pub mod presence;
 pub mod stanza;
 pub mod stream;
+pub mod to_stanza;
 pub mod xml;
+
+use portway_bridges::api::{Condition, EventId, Sentence};
+
+use self::stanza::OutStanza;
+use crate::route::item::Item;
+
+/// What the routes ask of the XMPP side.
+pub trait XmppSide: Send + Sync {
+    /// The stanzas of an event, now.
+    fn render(&self, id: EventId, item: &Item) -> Vec<OutStanza>;
+
+    /// Tells the sender of a message that it was not accepted.
+    fn refuse(&self, item: &Item, condition: Condition, sentence: &Sentence);
+
+    /// Passes on what is not worth storing.
+    fn signal(&self, item: &Item);
+}

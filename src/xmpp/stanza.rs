@@ -196,6 +196,15 @@ impl OutStanza {
         &self.element
     }
 
+    /// The same stanza with another id: for the link's own IQs.
+    #[must_use]
+    pub(super) fn replace(self, element: Element) -> Self {
+        debug_assert!(
+            self.element.attr("from") == element.attr("from") && self.element.attr("to") == element.attr("to")
+        );
+        Self { element }
+    }
+
     /// The addressee.
     #[must_use]
     pub fn to(&self) -> &str {

@@ -1,0 +1,295 @@
+//! The whole gateway, from its configuration to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use portway_bridges::api::{Adapter, Core, Stop};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::{Config, NetworkConfig};
+use crate::identity::{Access, Directory};
+use crate::observe::http::{self, Pages};
+use crate::observe::{Health, Metrics};
+use crate::route::port::Port;
+use crate::route::{Router, RouterParts};
+use crate::store::{Direction, Retention, Store, StoreError};
+use crate::text::Catalogue;
+use crate::xmpp::component::{Component, Parts};
+use crate::xmpp::muc::{Muc, MucConfig};
+use crate::xmpp::stanza::Domain;
+use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers};
+
+/// How long everything may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often old rows are removed.
+const PRUNE: Duration = Duration::from_secs(3600);
+
+/// Why the gateway ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store cannot be used.
+    #[error("the store cannot be used: {0}")]
+    Store(#[from] StoreError),
+    /// Something cannot be listened on.
+    #[error("cannot listen on {address}: {error}; is another gateway running, or is the port taken?")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A network cannot go on.
+    #[error("network {network}: {reason}")]
+    Network {
+        /// Which.
+        network: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One network, attached.
+struct Attached {
+    network: Arc<str>,
+    adapter: Arc<dyn Adapter>,
+    link: Link,
+}
+
+/// Runs the gateway until the stop signal. Prints one line per listener, and `ready` when every component is
+/// authenticated and the store is writable.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
+    let clock = Clock::system();
+    let store = Store::open(&config.store_url, &config.data_dir, clock.clone()).await?;
+    let metrics = Metrics::default();
+    let texts = Arc::new(Catalogue::complete());
+    let names = config.networks.iter().map(|network| network.id.clone());
+    let health = Health::new(names.chain(["store".to_owned()]));
+    store.check_writable().await?;
+    health.set("store", true);
+
+    let listener = TcpListener::bind(config.http_listen)
+        .await
+        .map_err(|error| RunError::Listen { address: config.http_listen.to_string(), error })?;
+    if let Ok(address) = listener.local_addr() {
+        println!("listening: http {address}");
+    }
+
+    let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
+    let mut attached = Vec::new();
+    for network in &config.networks {
+        attached.push(attach(network, &config, &store, &texts, &metrics, &health, &clock, &stop, &mut tasks)?);
+    }
+    let attached = Arc::new(attached);
+    let pages = Pages {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        refresh: refresh(&store, &metrics, &attached, &clock),
+    };
+    tasks.spawn(http::serve(listener, pages, stop.clone()).map(|_| Ok(())));
+    tasks.spawn(look_after(store.clone(), health.clone(), stop.clone()).map(Ok));
+    tasks.spawn(announce(attached, health, stop.clone()).map(Ok));
+
+    let mut result = Ok(());
+    tokio::select! {
+        () = stop.cancelled() => {}
+        Some(ended) = async {
+            loop {
+                match tasks.join_next().await {
+                    Some(Ok(Ok(()))) => {}
+                    Some(Ok(Err(error))) => break Some(error),
+                    Some(Err(panic)) => break Some(RunError::Network { network: "?".to_owned(), reason: panic.to_string() }),
+                    None => break None,
+                }
+            }
+        } => {
+            error!(reason = %ended, "the gateway cannot go on");
+            result = Err(ended);
+        }
+    }
+    stop.cancel();
+    let ending = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE, ending).await.is_err() {
+        warn!("some tasks did not end in time");
+        tasks.shutdown().await;
+    }
+    store.close().await;
+    info!("stopped");
+    result
+}
+
+/// Builds one network and everything around it, and starts it.
+#[expect(clippy::too_many_arguments, reason = "this is where everything meets")]
+fn attach(
+    network: &NetworkConfig,
+    config: &Config,
+    store: &Store,
+    texts: &Arc<Catalogue>,
+    metrics: &Metrics,
+    health: &Health,
+    clock: &Clock,
+    stop: &Stop,
+    tasks: &mut JoinSet<Result<(), RunError>>,
+) -> Result<Attached, RunError> {
+    let failed = |reason: String| RunError::Network { network: network.id.clone(), reason };
+    let definition = portway_bridges::find(&network.id).ok_or_else(|| failed("is not compiled in".to_owned()))?;
+    let descriptor = definition.describe();
+    let adapter = definition.configure(network.raw.clone()).map_err(|errors| failed(errors.to_string()))?;
+    let adapter: Arc<dyn Adapter> = Arc::from(adapter);
+    let id: Arc<str> = network.id.as_str().into();
+    let server = match &config.xmpp_server {
+        Some(server) => server.clone(),
+        None => parent(&network.component).ok_or_else(|| {
+            failed("component: it has no parent domain; set xmpp.server to the server's own domain".to_owned())
+        })?,
+    };
+    let link_config = LinkConfig {
+        domain: network.component.clone(),
+        server,
+        secret: network.secret.clone(),
+        host: config.xmpp_host.clone(),
+        port: config.xmpp_port,
+        limits: Limits::default(),
+        timers: Timers::default(),
+    };
+    let access = Arc::new(Access::new(&config.allow, &network.component));
+    let directory = Directory::new(&id, network.component.as_str(), store.clone(), adapter.clone(), clock.clone());
+    let (router, rest) = Router::new(RouterParts {
+        network: id.clone(),
+        descriptor: descriptor.clone(),
+        adapter: adapter.clone(),
+        store: store.clone(),
+        texts: texts.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        stop: stop.clone(),
+    });
+    let (link, events, link_task) = Link::start(link_config, stop.clone());
+    let muc = Muc::new(MucConfig {
+        domain: network.component.clone(),
+        occupant_key: store.key("occupant-id"),
+        history_len: 50,
+        max_presence: 300,
+        max_sessions: 100_000,
+    });
+    let component = Component::new(Parts {
+        network: id.clone(),
+        descriptor,
+        adapter: adapter.clone(),
+        domain: network.component.clone(),
+        link: link.clone(),
+        router: router.clone(),
+        store: store.clone(),
+        access: access.clone(),
+        directory: directory.clone(),
+        muc,
+        texts: texts.clone(),
+        metrics: metrics.clone(),
+        health: health.clone(),
+        clock: clock.clone(),
+    });
+    let side = Arc::new(component.clone());
+    for task in router.attach(rest, link.clone(), side.clone()) {
+        tasks.spawn(async move {
+            let _ = task.await;
+            Ok(())
+        });
+    }
+    tasks.spawn(async move {
+        let _ = link_task.await;
+        Ok(())
+    });
+    tasks.spawn(component.run(events).map(Ok));
+    let core = Core::new(Arc::new(Port {
+        network: id.clone(),
+        store: store.clone(),
+        router,
+        side,
+        access,
+        directory,
+        texts: texts.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+    }));
+    let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
+    tasks.spawn(async move {
+        running
+            .run(core, stopping)
+            .await
+            .map_err(|fatal| RunError::Network { network: name, reason: fatal.to_string() })
+    });
+    Ok(Attached { network: id, adapter, link })
+}
+
+/// The domain without its first label.
+fn parent(domain: &Domain) -> Option<Domain> {
+    domain.as_str().split_once('.').and_then(|(_, parent)| Domain::new(parent).ok())
+}
+
+/// Prints the listeners and `ready`.
+async fn announce(attached: Arc<Vec<Attached>>, health: Health, stop: Stop) {
+    tokio::select! {
+        () = health.wait_ready() => {}
+        () = stop.cancelled() => return,
+    }
+    for network in attached.iter() {
+        for listener in network.adapter.listeners() {
+            println!("listening: {} {}", listener.what, listener.address);
+        }
+    }
+    println!("ready");
+}
+
+/// Removes old rows, and sees whether the store is still writable.
+async fn look_after(store: Store, health: Health, stop: Stop) {
+    let mut last = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(10)) => {}
+            () = stop.cancelled() => return,
+        }
+        health.set("store", store.check_writable().await.is_ok());
+        if last.elapsed() >= PRUNE {
+            last = tokio::time::Instant::now();
+            if let Err(error) = store.prune(Retention::default()).await {
+                warn!(%error, "old rows cannot be removed");
+            }
+        }
+    }
+}
+
+/// Brings the gauges up to date.
+fn refresh(
+    store: &Store,
+    metrics: &Metrics,
+    attached: &Arc<Vec<Attached>>,
+    clock: &Clock,
+) -> Arc<dyn Fn() -> futures::future::BoxFuture<'static, ()> + Send + Sync> {
+    let (store, metrics, attached, clock) = (store.clone(), metrics.clone(), attached.clone(), clock.clone());
+    Arc::new(move || {
+        let (store, metrics, attached, clock) = (store.clone(), metrics.clone(), attached.clone(), clock.clone());
+        async move {
+            let depths = store.depth().await.unwrap_or_default();
+            for network in attached.iter() {
+                let stats = network.link.stats();
+                metrics.link(&network.network, stats.up, stats.reconnects, stats.rejected);
+                for direction in [Direction::ToNetwork, Direction::ToXmpp] {
+                    let to_network = direction == Direction::ToNetwork;
+                    let found =
+                        depths.iter().find(|depth| depth.network == *network.network && depth.to_network == to_network);
+                    let age =
+                        found.and_then(|depth| depth.oldest).map_or(Duration::ZERO, |oldest| clock.now().since(oldest));
+                    metrics.queue(&network.network, direction, found.map_or(0, |depth| depth.count), age);
+                }
+            }
+        }
+        .boxed()
+    })
+}

@@ -1,0 +1,36 @@
+//! English.
+
+use portway_bridges::api::SentenceDef;
+
+const fn en(key: &'static str, text: &'static str) -> SentenceDef {
+    SentenceDef { key, lang: "en", text }
+}
+
+/// The core's own sentences.
+pub const SENTENCES: &[SentenceDef] = &[
+    en("core.bad-address", "This address means nothing here: {why}. Write name%server@{component}."),
+    en("core.bounced", "This message could not be delivered to the XMPP user ({condition}). {text}"),
+    en("core.edited", "* {text}"),
+    en("core.encrypted", "This message is encrypted ({scheme}) and cannot be read here."),
+    en(
+        "core.encrypted-in",
+        "This message is encrypted ({scheme}). Encryption ends at this gateway, so nobody on the other side could read it. Switch encryption off for this contact and send it again.",
+    ),
+    en("core.failed-late", "Your message could not be delivered after all: {why}"),
+    en("core.file", "[file: {name}]"),
+    en("core.file-about", "[file: {name}, {about}]"),
+    en("core.given-up", "{network} could not be reached for too long. The message was not delivered."),
+    en("core.invited", "{who} invites you to the room {name}: {room}"),
+    en("core.no-pm", "Private messages in rooms are not carried. Write to the person directly."),
+    en("core.no-rooms", "This network has no rooms."),
+    en("core.no-subject", "The topic of this room cannot be changed from here yet."),
+    en("core.nick-taken", "Somebody else in this room has this nick."),
+    en("core.not-allowed", "You may not use this gateway. Ask its admin whether your server can be allowed."),
+    en("core.not-in-room", "You are not in this room. Join it first."),
+    en("core.reacted", "reacted with {keys}"),
+    en("core.retracted", "(took an earlier message back)"),
+    en("core.store-failed", "The gateway cannot store messages at the moment. Please send it again later."),
+    en("core.still-trying", "{network} does not take your message for now. We keep trying; nothing is lost."),
+    en("core.too-big", "This is too big for the gateway."),
+    en("core.welcome", "This is the {network} gateway. Write to {example} to reach somebody there."),
+];

@@ -1,0 +1,277 @@
+//! The grammar of addresses: one for every network, pure and reversible, so that it works with an empty database.
+//!
+//! The bytes `a-z 0-9 . _ + -` stand for themselves, every other byte is `=hh` in lower-case hexadecimal. A contact is
+//! `local%server`, a room `#alias%server`, `!id%server` or `!id`. The result is lower-case ASCII and passes stringprep
+//! and PRECIS unchanged.
+
+use portway_bridges::api::{PersonId, RoomId};
+
+use super::jid::MAX_PART;
+
+/// What cannot be an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It would be longer than a JID's part may be; nothing is ever truncated.
+    #[error("it is too long")]
+    TooLong,
+    /// A part is missing.
+    #[error("a part is missing")]
+    Empty,
+    /// An escape is broken, or the text behind it is no UTF-8.
+    #[error("an escape in it is broken")]
+    Escape,
+}
+
+/// What a localpart means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parsed {
+    /// A person, in our grammar.
+    Person(PersonId),
+    /// A room, in our grammar.
+    Room(RoomId),
+    /// Something that the network must make sense of: XEP-0106, a missing sigil, a link.
+    Typed(String),
+}
+
+/// Escapes a part.
+#[must_use]
+pub fn enc(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'+' | b'-' => out.push(char::from(byte)),
+            byte => {
+                out.push('=');
+                out.push(char::from(b"0123456789abcdef"[usize::from(byte >> 4)]));
+                out.push(char::from(b"0123456789abcdef"[usize::from(byte & 15)]));
+            }
+        }
+    }
+    out
+}
+
+/// Takes the escapes out of a part. Bytes that [`enc`] would have escaped are accepted as they are.
+///
+/// # Errors
+/// [`AddressError::Escape`], [`AddressError::Empty`].
+pub fn dec(text: &str) -> Result<String, AddressError> {
+    if text.is_empty() {
+        return Err(AddressError::Empty);
+    }
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'=' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(AddressError::Escape) };
+        out.push(u8::try_from(high * 16 + low).map_err(|_| AddressError::Escape)?);
+    }
+    String::from_utf8(out).map_err(|_| AddressError::Escape)
+}
+
+/// The localpart of a person.
+///
+/// # Errors
+/// [`AddressError::TooLong`] where it would exceed 1023 bytes.
+pub fn of_person(person: &PersonId) -> Result<String, AddressError> {
+    checked(format!("{}%{}", enc(person.local()), enc(person.server())))
+}
+
+/// The localpart of a room.
+///
+/// # Errors
+/// [`AddressError::TooLong`] where it would exceed 1023 bytes.
+pub fn of_room(room: &RoomId) -> Result<String, AddressError> {
+    checked(match room {
+        RoomId::Alias { local, server } => format!("#{}%{}", enc(local), enc(server)),
+        RoomId::Id { opaque, server: Some(server) } => format!("!{}%{}", enc(opaque), enc(server)),
+        RoomId::Id { opaque, server: None } => format!("!{}", enc(opaque)),
+    })
+}
+
+fn checked(text: String) -> Result<String, AddressError> {
+    if text.len() > MAX_PART { Err(AddressError::TooLong) } else { Ok(text) }
+}
+
+/// Reads a localpart.
+///
+/// # Errors
+/// [`AddressError`] where it has the form of our grammar and is broken.
+pub fn parse(localpart: &str) -> Result<Parsed, AddressError> {
+    let empty = |_| AddressError::Empty;
+    if localpart.contains('\\') {
+        return Ok(Parsed::Typed(unescape_0106(localpart)));
+    }
+    if let Some(rest) = localpart.strip_prefix('#') {
+        return match rest.rsplit_once('%') {
+            Some((local, server)) => Ok(Parsed::Room(RoomId::alias(&dec(local)?, &dec(server)?).map_err(empty)?)),
+            None => Ok(Parsed::Typed(localpart.to_owned())),
+        };
+    }
+    if let Some(rest) = localpart.strip_prefix('!') {
+        let (opaque, server) = match rest.rsplit_once('%') {
+            Some((opaque, server)) => (opaque, Some(dec(server)?)),
+            None => (rest, None),
+        };
+        return Ok(Parsed::Room(RoomId::id(&dec(opaque)?, server.as_deref()).map_err(empty)?));
+    }
+    match localpart.rsplit_once('%') {
+        // `%40alice%3amatrix.org`: percent-encoded, as it stands in links.
+        Some(_) if looks_percent_encoded(localpart) => Ok(Parsed::Typed(percent_decode(localpart))),
+        Some((local, server)) => Ok(Parsed::Person(PersonId::new(&dec(local)?, &dec(server)?).map_err(empty)?)),
+        None => Ok(Parsed::Typed(localpart.to_owned())),
+    }
+}
+
+fn looks_percent_encoded(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    lower.starts_with("%40") || lower.starts_with("%23") || lower.starts_with("%21") || lower.contains("%3a")
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut n = 0;
+    while n < bytes.len() {
+        let pair = bytes.get(n + 1..n + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(byte) if bytes[n] == b'%' => {
+                out.push(byte);
+                n += 3;
+            }
+            _ => {
+                out.push(bytes[n]);
+                n += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The ten escapes of XEP-0106, section 3, and the backslash.
+const ESCAPES: [(&str, char); 11] = [
+    ("20", ' '),
+    ("22", '"'),
+    ("26", '&'),
+    ("27", '\''),
+    ("2f", '/'),
+    ("3a", ':'),
+    ("3c", '<'),
+    ("3e", '>'),
+    ("40", '@'),
+    ("5c", '\\'),
+    ("=", '='),
+];
+
+/// Takes the escapes of XEP-0106 out of a localpart; unknown sequences stay as they are.
+#[must_use]
+pub fn unescape_0106(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        out.push_str(before);
+        let code = behind.get(..2).map(str::to_ascii_lowercase);
+        match ESCAPES[..10].iter().find(|(escape, _)| code.as_deref() == Some(escape)) {
+            Some((_, c)) => {
+                out.push(*c);
+                rest = &behind[2..];
+            }
+            None => {
+                out.push('\\');
+                rest = behind;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_contract_s_examples() {
+        for (local, server, localpart) in [
+            ("alice", "matrix.org", "alice%matrix.org"),
+            ("Bob", "hs.example:8448", "=42ob%hs.example=3a8448"),
+            ("bob", "gmail.com", "bob%gmail.com"),
+            ("a b\"@x", "[::1]:80", "a=20b=22=40x%=5b=3a=3a1=5d=3a80"),
+            ("jürgen+tag", "bücher.example", "j=c3=bcrgen+tag%b=c3=bccher.example"),
+            ("a%b", "c%d", "a=25b%c=25d"),
+        ] {
+            let person = PersonId::new(local, server).unwrap();
+            assert_eq!(of_person(&person).unwrap(), localpart);
+            assert_eq!(parse(localpart), Ok(Parsed::Person(person)));
+        }
+        for (room, localpart) in [
+            (RoomId::alias("town", "hs").unwrap(), "#town%hs"),
+            (RoomId::alias("Town:x", "hs:1").unwrap(), "#=54own=3ax%hs=3a1"),
+            (RoomId::id("AbC", Some("hs")).unwrap(), "!=41b=43%hs"),
+            (RoomId::id("KLw-_", None).unwrap(), "!=4b=4cw-_"),
+        ] {
+            assert_eq!(of_room(&room).unwrap(), localpart);
+            assert_eq!(parse(localpart), Ok(Parsed::Room(room)));
+        }
+    }
+
+    #[test]
+    fn what_people_type() {
+        for (typed, meant) in [
+            (r"\40alice\3amatrix.org", "@alice:matrix.org"),
+            (r"bob\40gmail.com", "bob@gmail.com"),
+            (r"\22john\20doe\22\40x", "\"john doe\"@x"),
+            (r"c\5c5commas\40x", r"c\5commas@x"),
+            (r"\2plus\41\40x", r"\2plus\41@x"),
+            ("%40alice%3amatrix.org", "@alice:matrix.org"),
+            ("alice:matrix.org", "alice:matrix.org"),
+        ] {
+            assert_eq!(parse(typed), Ok(Parsed::Typed(meant.to_owned())), "{typed}");
+        }
+    }
+
+    #[test]
+    fn broken_and_too_long() {
+        for bad in ["a=%b", "a=4%b", "a=zz%b", "%b", "a%", "!", "#%x", "=ff%b"] {
+            assert!(parse(bad).is_err() || matches!(parse(bad), Ok(Parsed::Typed(_))), "{bad}");
+        }
+        assert_eq!(parse("a=zz%b"), Err(AddressError::Escape));
+        let long = PersonId::new(&"X".repeat(255), &"Y".repeat(255)).unwrap();
+        assert_eq!(of_person(&long), Err(AddressError::TooLong));
+        assert!(of_person(&PersonId::new(&"X".repeat(170), &"Y".repeat(170)).unwrap()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
+            let person = PersonId::new(&local, &server).unwrap();
+            if let Ok(localpart) = of_person(&person) {
+                prop_assert!(localpart.is_ascii() && localpart.len() <= MAX_PART);
+                prop_assert_eq!(localpart.to_lowercase(), localpart.clone());
+                prop_assert!(crate::xmpp::jid::Jid::from_parts(Some(&localpart), "x", None).is_ok());
+                prop_assert_eq!(parse(&localpart), Ok(Parsed::Person(person)));
+            }
+        }
+
+        #[test]
+        fn every_room_round_trips(opaque in ".{1,80}", server in proptest::option::of(".{1,60}"), alias: bool) {
+            let room = match (alias, &server) {
+                (true, Some(server)) => RoomId::alias(&opaque, server).unwrap(),
+                _ => RoomId::id(&opaque, server.as_deref()).unwrap(),
+            };
+            if let Ok(localpart) = of_room(&room) {
+                prop_assert_eq!(parse(&localpart), Ok(Parsed::Room(room)));
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in ".*") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! One attached component: what comes from the link goes to the part that it is for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portway_bridges::api::{
+    Adapter, Chat, Condition, Descriptor, EventId, Kind, RoomId, Sentence, Signal, SignalKind, UserId,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{debug, warn};
+
+use super::error::{self, ErrorType, usual_type};
+use super::from_stanza::{self, Parsed};
+use super::jid::Jid;
+use super::muc::{Effect, Muc};
+use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
+use super::stream::{Link, LinkEvent, Priority};
+use super::{XmppSide, iq, presence, to_stanza, xml};
+use crate::clock::Clock;
+use crate::identity::{Access, Directory, Meant, access};
+use crate::observe::{Health, Metrics};
+use crate::route::Router;
+use crate::route::item::{Item, Meta, Speaker};
+use crate::store::Store;
+use crate::text::Catalogue;
+
+/// How many answers to IQs and joins may be in the making; more requests are told to come back later.
+const WORK: usize = 512;
+
+/// How long a network may take to let a user into a room.
+const ENTER: Duration = Duration::from_secs(60);
+
+/// The parts of a component.
+pub struct Parts {
+    /// The network's id.
+    pub network: Arc<str>,
+    /// What the network calls itself.
+    pub descriptor: Descriptor,
+    /// The network.
+    pub adapter: Arc<dyn Adapter>,
+    /// The component's domain.
+    pub domain: Domain,
+    /// The connection.
+    pub link: Link,
+    /// The way to the network.
+    pub router: Router,
+    /// The durable memory.
+    pub store: Store,
+    /// Who may.
+    pub access: Arc<Access>,
+    /// Who is who.
+    pub directory: Arc<Directory>,
+    /// The rooms.
+    pub muc: Muc,
+    /// The sentences.
+    pub texts: Arc<Catalogue>,
+    /// The metrics.
+    pub metrics: Metrics,
+    /// What is ready.
+    pub health: Health,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// One attached component. Cheap to clone.
+#[derive(Clone)]
+pub struct Component(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    work: Arc<Semaphore>,
+}
+
+impl Component {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, work: Arc::new(Semaphore::new(WORK)) }))
+    }
+
+    /// Takes what comes from the link until it ends.
+    pub async fn run(self, mut events: mpsc::Receiver<LinkEvent>) {
+        let parts = &self.0.parts;
+        let mut restored = false;
+        while let Some(event) = events.recv().await {
+            match event {
+                LinkEvent::Up { .. } => {
+                    if !restored {
+                        restored = true;
+                        self.restore().await;
+                    }
+                    parts.health.set(&parts.network, true);
+                }
+                LinkEvent::Down { reason } => {
+                    debug!(network = %parts.network, %reason, "the link is down");
+                    parts.health.set(&parts.network, false);
+                }
+                LinkEvent::Stanza(stanza) => self.stanza(*stanza).await,
+                LinkEvent::Rejected { kind, from, to, id, type_, why } => {
+                    debug!(network = %parts.network, ?why, "a stanza over a limit");
+                    let element = xml::element(kind.name(), NS_CLIENT, &[]);
+                    if let Some(stanza) = Stanza::from_element(element) {
+                        let stanza = Stanza { from, to, id, type_, ..stanza };
+                        self.refuse_stanza(&stanza, Condition::PolicyViolation, &Sentence::new("core.too-big"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings the occupants of rooms back after a restart.
+    async fn restore(&self) {
+        let parts = &self.0.parts;
+        match parts.store.occupants(&parts.network).await {
+            Ok(rows) => {
+                let effects = parts.muc.restore(rows, parts.clock.now());
+                self.perform(effects).await;
+            }
+            Err(error) => warn!(network = %parts.network, %error, "the occupants of rooms cannot be read"),
+        }
+    }
+
+    async fn stanza(&self, stanza: Stanza) {
+        let parts = &self.0.parts;
+        let (Some(from), Some(us)) = (&stanza.from, stanza.to.as_ref().and_then(|to| parts.domain.own(to))) else {
+            debug!(network = %parts.network, "a stanza without a usable address");
+            return;
+        };
+        if from.domain() == parts.domain.as_str() {
+            // Our own words came back; there is nobody to talk to.
+            return;
+        }
+        // The server itself may ask the gateway what it is.
+        let public = us.jid().node().is_none() && stanza.kind == StanzaKind::Iq;
+        if !public && !parts.access.allows_jid(from) {
+            if stanza.kind != StanzaKind::Presence || stanza.type_.is_none() {
+                self.refuse_stanza(&stanza, Condition::RegistrationRequired, &Sentence::new("core.not-allowed"));
+            }
+            return;
+        }
+        let room = us.jid().node().filter(|node| parts.descriptor.rooms && node.starts_with(['#', '!']));
+        match room {
+            Some(face) => match parts.directory.resolve(face) {
+                Ok(Meant::Room(room)) => self.to_room(&stanza, &us, room).await,
+                Ok(Meant::Person(_)) => {
+                    self.refuse_stanza(&stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
+                }
+                Err(refusal) => self.refuse_stanza(&stanza, refusal.condition, &refusal.sentence),
+            },
+            None => match stanza.kind {
+                StanzaKind::Iq => self.iq(stanza, us),
+                StanzaKind::Presence => self.presence(&stanza, &us).await,
+                StanzaKind::Message => self.message(stanza, &us).await,
+            },
+        }
+    }
+
+    fn iq(&self, stanza: Stanza, us: OurJid) {
+        let Ok(permit) = self.0.work.clone().try_acquire_owned() else {
+            self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.store-failed"));
+            return;
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            let parts = &this.0.parts;
+            let context = iq::Context {
+                descriptor: &parts.descriptor,
+                adapter: &*parts.adapter,
+                directory: &parts.directory,
+                texts: &parts.texts,
+            };
+            if let Some(answer) = iq::answer(&stanza, &us, &context).await {
+                this.send(&answer, Priority::Urgent);
+            }
+            drop(permit);
+        });
+    }
+
+    async fn presence(&self, stanza: &Stanza, us: &OurJid) {
+        let parts = &self.0.parts;
+        let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
+            for answer in presence::answer(stanza, us, Some(&format!("{} gateway", parts.descriptor.name))) {
+                self.send(&answer, Priority::Low);
+            }
+            return;
+        };
+        match parts.directory.resolve(node) {
+            Ok(Meant::Person(person)) => {
+                if let Some(user) = access::user(from)
+                    && stanza.type_.as_deref() == Some("subscribe")
+                {
+                    parts.directory.addressed(&user, &person, node).await;
+                }
+                let name = parts.directory.name(&person).await;
+                let name = name.unwrap_or_else(|| parts.adapter.print_person(&person));
+                for answer in presence::answer(stanza, us, Some(&name)) {
+                    self.send(&answer, Priority::Low);
+                }
+            }
+            Ok(Meant::Room(_)) => {}
+            Err(refusal) if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe") | None) => {
+                self.refuse_stanza(stanza, refusal.condition, &refusal.sentence);
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn message(&self, stanza: Stanza, us: &OurJid) {
+        let parts = &self.0.parts;
+        let Some((from, user)) = stanza.from.clone().and_then(|from| Some((from.clone(), access::user(&from)?))) else {
+            return;
+        };
+        let parsed = from_stanza::message(&stanza);
+        let Some(node) = us.jid().node() else {
+            if matches!(parsed, Parsed::Event { kind: Kind::Text(_), .. }) {
+                self.welcome(&stanza, us, &from);
+            }
+            return;
+        };
+        let meant = match parts.directory.resolve(node) {
+            Ok(meant) => meant,
+            Err(refusal) => {
+                if !matches!(parsed, Parsed::Bounce { .. }) {
+                    self.refuse_stanza(&stanza, refusal.condition, &refusal.sentence);
+                }
+                return;
+            }
+        };
+        let Meant::Person(person) = meant else {
+            self.refuse_stanza(&stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
+            return;
+        };
+        let chat = Chat::Direct { user: user.clone(), person: person.clone() };
+        match parsed {
+            Parsed::Event { kind, origin_id, receipt, nick } => {
+                let face = parts.directory.addressed(&user, &person, node).await;
+                parts.directory.seen(Ok(person), None);
+                parts.directory.seen_user(&user);
+                let meta = Meta {
+                    id: stanza.id.clone(),
+                    origin_id,
+                    from: Some(from.to_string()),
+                    face: Some(face),
+                    receipt: receipt && stanza.id.is_some(),
+                    lang: stanza.lang.clone(),
+                    ..Meta::default()
+                };
+                let speaker = Speaker::User { id: user, name: nick };
+                parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
+            }
+            Parsed::Typing(active) => {
+                parts.router.writing(&chat, active);
+                self.signal_network(Signal { chat, user, kind: SignalKind::Typing(active) });
+            }
+            Parsed::Bounce { id, condition, text } => {
+                if let Some(id) = id {
+                    parts.router.bounced(&chat, &id, condition, text.as_deref()).await;
+                }
+            }
+            Parsed::Refuse(condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
+            Parsed::Ignore => {}
+        }
+    }
+
+    /// Passes something of the moment on, if there is capacity for it.
+    fn signal_network(&self, signal: Signal) {
+        let parts = &self.0.parts;
+        if !parts.adapter.capabilities(Some(&signal.chat)).typing {
+            return;
+        }
+        let Ok(permit) = self.0.work.clone().try_acquire_owned() else { return };
+        let adapter = parts.adapter.clone();
+        tokio::spawn(async move {
+            adapter.signal(signal).await;
+            drop(permit);
+        });
+    }
+
+    /// Whoever writes to the gateway itself is told what it is.
+    fn welcome(&self, stanza: &Stanza, us: &OurJid, from: &Jid) {
+        let parts = &self.0.parts;
+        let example = format!("name%server@{}", parts.domain.as_str());
+        let sentence = Sentence::new("core.welcome").with("network", parts.descriptor.name).with("example", example);
+        let text = parts.texts.text(&sentence, stanza.lang.as_deref());
+        let answer = OutStanza::new(StanzaKind::Message, us, from, Some("chat"), None);
+        self.send(&answer.with(xml::text("body", NS_CLIENT, &text)), Priority::Normal);
+    }
+
+    async fn to_room(&self, stanza: &Stanza, us: &OurJid, room: RoomId) {
+        let parts = &self.0.parts;
+        let now = parts.clock.now();
+        let effects = match stanza.kind {
+            StanzaKind::Presence => parts.muc.presence(stanza, us, room, now),
+            StanzaKind::Iq => parts.muc.iq(stanza, us, &room),
+            StanzaKind::Message => match from_stanza::message(stanza) {
+                Parsed::Typing(active) => {
+                    if let Some((room, user)) = parts.muc.speaker(stanza, us) {
+                        let signal = Signal { chat: Chat::Room(room), user, kind: SignalKind::Typing(active) };
+                        self.signal_network(signal);
+                    }
+                    return;
+                }
+                Parsed::Refuse(condition, sentence) => {
+                    self.refuse_stanza(stanza, condition, &sentence);
+                    return;
+                }
+                parsed => parts.muc.message(stanza, us, parsed, now),
+            },
+        };
+        self.perform(effects).await;
+    }
+
+    /// Does what the rooms want done, in order.
+    async fn perform(&self, effects: Vec<Effect>) {
+        let parts = &self.0.parts;
+        for effect in effects {
+            match effect {
+                Effect::Send(stanza) => self.send(&stanza, Priority::Normal),
+                Effect::Refuse(stanza, condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
+                Effect::Accept(item) => parts.router.accept(item).await,
+                Effect::Enter { ticket, user, nick, room } => self.enter(ticket, user, nick, room),
+                Effect::Persist(rows) => {
+                    let rows = rows
+                        .into_iter()
+                        .map(|row| crate::store::OccupantRow { network: parts.network.to_string(), ..row });
+                    if let Err(error) = parts.store.put_occupants(rows.collect()).await {
+                        warn!(network = %parts.network, %error, "an occupant cannot be stored");
+                    }
+                }
+                Effect::Forget { room, sessions } => {
+                    if let Err(error) = parts.store.remove_occupants(&parts.network, Some(&room), sessions).await {
+                        warn!(network = %parts.network, %error, "an occupant cannot be removed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the network bring a user into a room, and tells the room how it went.
+    fn enter(&self, ticket: u64, user: UserId, nick: String, room: RoomId) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let parts = &this.0.parts;
+            parts.directory.seen_user(&user);
+            let entering = async {
+                let _permit = this.0.work.acquire().await;
+                let info = parts.adapter.enter(&user, &nick, &room).await?;
+                let known = parts.muc.knows_history(&info.room);
+                let history = if known { Vec::new() } else { this.history(&info.room).await };
+                parts.directory.seen(Err(info.room.clone()), info.name.clone());
+                Ok((info, history))
+            };
+            let result = tokio::time::timeout(ENTER, entering)
+                .await
+                .unwrap_or_else(|_| Err(portway_bridges::api::Failure::temporary("entering the room took too long")));
+            let effects = parts.muc.entered(ticket, result, parts.clock.now());
+            Box::pin(this.perform(effects)).await;
+        });
+    }
+
+    /// What was said in a room: from our archive, and where that is empty from the network.
+    async fn history(&self, room: &RoomId) -> Vec<(EventId, Item)> {
+        let parts = &self.0.parts;
+        let key = crate::route::key::chat(&Chat::Room(room.clone()));
+        let limit = parts.muc.history_len();
+        let stored = parts.store.history(&parts.network, &key, crate::store::Direction::ToXmpp, limit).await;
+        let mut items: Vec<(EventId, Item)> = stored
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|message| Some((message.id, crate::route::stored::read(&message.body?).ok()?)))
+            .collect();
+        if items.len() < limit
+            && let Ok(earlier) = parts.adapter.history(room, limit).await
+        {
+            let known: Vec<String> = items.iter().filter_map(|(_, item)| item.meta.remote_id.clone()).collect();
+            let before = items.first().map(|(_, item)| item.at);
+            let earlier = earlier
+                .into_iter()
+                .filter(|old| !known.iter().any(|id| id == old.id.as_str()))
+                .filter(|old| before.is_none_or(|before| old.at <= before))
+                .map(|old| {
+                    let speaker = match old.sender {
+                        Ok(id) => Speaker::Person { id, name: old.name },
+                        Err(id) => Speaker::User { id, name: old.name },
+                    };
+                    let meta = Meta { remote_id: Some(old.id.to_string()), ..Meta::default() };
+                    (EventId(0), Item { chat: Chat::Room(room.clone()), speaker, at: old.at, kind: old.kind, meta })
+                });
+            let mut all: Vec<_> = earlier.collect();
+            all.append(&mut items);
+            let surplus = all.len().saturating_sub(limit);
+            items = all.split_off(surplus);
+        }
+        items
+    }
+
+    fn refuse_stanza(&self, stanza: &Stanza, condition: Condition, sentence: &Sentence) {
+        let parts = &self.0.parts;
+        let Some(us) = stanza.to.as_ref().and_then(|to| parts.domain.own(to)) else { return };
+        let text = parts.texts.text(sentence, stanza.lang.as_deref());
+        let type_ = match condition {
+            Condition::PolicyViolation => ErrorType::Modify,
+            condition => usual_type(condition),
+        };
+        if let Some(answer) = error::reply(stanza, &us, condition, type_, &text) {
+            self.send(&answer, if stanza.kind == StanzaKind::Iq { Priority::Urgent } else { Priority::Normal });
+        }
+    }
+
+    fn send(&self, stanza: &OutStanza, priority: Priority) {
+        if let Err(error) = self.0.parts.link.send(stanza, priority) {
+            debug!(network = %self.0.parts.network, %error, "a stanza was not sent");
+        }
+    }
+}
+
+impl XmppSide for Component {
+    fn render(&self, id: EventId, item: &Item) -> Vec<OutStanza> {
+        let parts = &self.0.parts;
+        let now = parts.clock.now();
+        match &item.chat {
+            Chat::Direct { .. } => {
+                to_stanza::direct(item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
+            }
+            Chat::Room(_) => parts.muc.render(id, item, now),
+        }
+    }
+
+    fn refuse(&self, item: &Item, condition: Condition, sentence: &Sentence) {
+        let parts = &self.0.parts;
+        let (Some(to), Some(id)) = (item.meta.from.as_deref().and_then(|from| Jid::parse(from).ok()), &item.meta.id)
+        else {
+            return;
+        };
+        let from = item.meta.face.as_deref().and_then(|face| parts.domain.address(Some(face), None));
+        let Some(from) = from else { return };
+        let text = parts.texts.text(sentence, item.meta.lang.as_deref());
+        let lang = item.meta.lang.as_deref();
+        let stanza = error::bare(StanzaKind::Message, &from, &to, Some(id), condition, ErrorType::Wait, &text, lang);
+        self.send(&stanza, Priority::Normal);
+    }
+
+    fn signal(&self, item: &Item) {
+        let parts = &self.0.parts;
+        match &item.chat {
+            Chat::Direct { .. } => {
+                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+                for stanza in to_stanza::direct(item, EventId(0), &context) {
+                    self.send(&stanza, Priority::Normal);
+                }
+            }
+            Chat::Room(_) => {
+                for stanza in parts.muc.signal(item) {
+                    self.send(&stanza, Priority::Normal);
+                }
+            }
+        }
+    }
+}

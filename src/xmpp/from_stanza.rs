@@ -1,0 +1,346 @@
+//! Pure: from message stanzas to events. Only what the server stamped is trusted: payloads that speak in another's name
+//! (forwarded, carbons, delay, stanza-id, occupant-id) are not looked at.
+
+use minidom::Element;
+use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Target, Text};
+
+use super::error;
+use super::stanza::{NS_CLIENT, Stanza};
+use super::xml;
+
+/// Namespaces that are read here.
+pub mod ns {
+    #![allow(missing_docs, reason = "each name says which XEP it belongs to")]
+    pub const CHATSTATES: &str = "http://jabber.org/protocol/chatstates";
+    pub const RECEIPTS: &str = "urn:xmpp:receipts";
+    pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
+    pub const CORRECT: &str = "urn:xmpp:message-correct:0";
+    pub const REPLY: &str = "urn:xmpp:reply:0";
+    pub const FALLBACK: &str = "urn:xmpp:fallback:0";
+    pub const REACTIONS: &str = "urn:xmpp:reactions:0";
+    pub const RETRACT_1: &str = "urn:xmpp:message-retract:1";
+    pub const RETRACT_0: &str = "urn:xmpp:message-retract:0";
+    pub const FASTEN: &str = "urn:xmpp:fasten:0";
+    pub const OOB: &str = "jabber:x:oob";
+    pub const SID: &str = "urn:xmpp:sid:0";
+    pub const EME: &str = "urn:xmpp:eme:0";
+    pub const OMEMO_OLD: &str = "eu.siacs.conversations.axolotl";
+    pub const OMEMO_2: &str = "urn:xmpp:omemo:2";
+    pub const OX: &str = "urn:xmpp:openpgp:0";
+    pub const PGP: &str = "jabber:x:encrypted";
+    pub const HINTS: &str = "urn:xmpp:hints";
+    pub const NICK: &str = "http://jabber.org/protocol/nick";
+    pub const DELAY: &str = "urn:xmpp:delay";
+    pub const CONFERENCE: &str = "jabber:x:conference";
+}
+
+/// What a message stanza says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parsed {
+    /// Something to be brought to the network.
+    Event {
+        /// What.
+        kind: Kind,
+        /// The origin-id (XEP-0359).
+        origin_id: Option<String>,
+        /// Whether a receipt is asked for (XEP-0184).
+        receipt: bool,
+        /// The name by which the sender goes (XEP-0172).
+        nick: Option<String>,
+    },
+    /// The sender is writing, or has stopped (XEP-0085).
+    Typing(bool),
+    /// A message of ours came back.
+    Bounce {
+        /// Its id.
+        id: Option<String>,
+        /// The condition.
+        condition: Condition,
+        /// The server's own words.
+        text: Option<String>,
+    },
+    /// It cannot be carried, and the sender must hear of it.
+    Refuse(Condition, Sentence),
+    /// Nothing that another network would understand.
+    Ignore,
+}
+
+/// Reads a message stanza.
+#[must_use]
+pub fn message(stanza: &Stanza) -> Parsed {
+    match stanza.type_.as_deref() {
+        Some("error") => {
+            let (condition, text) = error::read(stanza);
+            return Parsed::Bounce { id: stanza.id.clone(), condition, text };
+        }
+        Some("headline") => return Parsed::Ignore,
+        _ => {}
+    }
+    if let Some(scheme) = encryption(stanza) {
+        return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.encrypted-in").with("scheme", scheme));
+    }
+    let kind = match content(stanza) {
+        Some(kind) => kind,
+        None => return chat_state(stanza).map_or(Parsed::Ignore, Parsed::Typing),
+    };
+    let origin_id = stanza.child("origin-id", ns::SID).and_then(|origin| origin.attr("id"));
+    let nick = stanza.child("nick", ns::NICK).map(Element::text).filter(|nick| !nick.trim().is_empty());
+    Parsed::Event {
+        kind,
+        origin_id: origin_id.filter(|id| !id.is_empty()).map(str::to_owned),
+        receipt: stanza.child("request", ns::RECEIPTS).is_some(),
+        nick,
+    }
+}
+
+/// The scheme of a message that nobody on another network could read.
+fn encryption(stanza: &Stanza) -> Option<String> {
+    if stanza.child("encrypted", ns::OMEMO_OLD).is_some() || stanza.child("encrypted", ns::OMEMO_2).is_some() {
+        return Some("OMEMO".to_owned());
+    }
+    if stanza.child("openpgp", ns::OX).is_some() || stanza.child("x", ns::PGP).is_some() {
+        return Some("OpenPGP".to_owned());
+    }
+    if body(stanza).is_some_and(|(body, _)| body.starts_with("?OTR")) {
+        return Some("OTR".to_owned());
+    }
+    let named = stanza.child("encryption", ns::EME)?;
+    Some(named.attr("name").filter(|name| !name.is_empty()).unwrap_or("end-to-end").to_owned())
+}
+
+fn content(stanza: &Stanza) -> Option<Kind> {
+    if let Some(reactions) = stanza.child("reactions", ns::REACTIONS) {
+        let target = target(reactions.attr("id"))?;
+        let keys = reactions.children().filter(|child| child.is("reaction", ns::REACTIONS));
+        return Some(Kind::Reaction { target, keys: keys.map(Element::text).filter(|key| !key.is_empty()).collect() });
+    }
+    if let Some(retract) = stanza.child("retract", ns::RETRACT_1) {
+        return Some(Kind::Retract { target: target(retract.attr("id"))? });
+    }
+    if let Some(apply) = stanza.child("apply-to", ns::FASTEN)
+        && apply.has_child("retract", ns::RETRACT_0)
+    {
+        return Some(Kind::Retract { target: target(apply.attr("id"))? });
+    }
+    let (body, lang) = body(stanza)?;
+    if let Some(url) = stanza.child("x", ns::OOB).and_then(|oob| oob.get_child("url", ns::OOB)).map(Element::text)
+        && url.trim() == body.trim()
+    {
+        return Some(Kind::File(File {
+            name: file_name(url.trim()),
+            media_type: None,
+            size: None,
+            url: Some(url.trim().to_owned()),
+            caption: None,
+        }));
+    }
+    let reply = stanza.child("reply", ns::REPLY).and_then(|reply| target(reply.attr("id")));
+    let mut body = if reply.is_some() { without_fallback(stanza, &body) } else { body };
+    let mut style = Style::Normal;
+    if let Some(action) = body.strip_prefix("/me ") {
+        body = action.to_owned();
+        style = Style::Emote;
+    }
+    let text = Text {
+        body: clean(&body),
+        style,
+        lang,
+        subject: stanza
+            .child("subject", NS_CLIENT)
+            .map(Element::text)
+            .map(|subject| clean(&subject))
+            .filter(|s| !s.is_empty()),
+        reply,
+        thread: stanza
+            .child("thread", NS_CLIENT)
+            .map(Element::text)
+            .filter(|thread| !thread.is_empty())
+            .map(|thread| ItemId::new(&thread)),
+    };
+    match stanza.child("replace", ns::CORRECT) {
+        Some(replace) => Some(Kind::Edit { target: target(replace.attr("id"))?, new: text }),
+        None => Some(Kind::Text(text)),
+    }
+}
+
+fn target(id: Option<&str>) -> Option<Target> {
+    id.filter(|id| !id.is_empty()).map(Target::by_id)
+}
+
+/// The body in the stanza's own language, else the one without a language, else the first, with its language.
+fn body(stanza: &Stanza) -> Option<(String, Option<String>)> {
+    let bodies: Vec<&Element> = stanza.element.children().filter(|child| child.is("body", NS_CLIENT)).collect();
+    let own = bodies.iter().find(|body| xml::lang(body).is_some() && xml::lang(body) == stanza.lang.as_deref());
+    let plain = bodies.iter().find(|body| xml::lang(body).is_none());
+    let chosen = own.or(plain).or(bodies.first())?;
+    let text = chosen.text();
+    if text.is_empty() {
+        return None;
+    }
+    Some((text, xml::lang(chosen).map(str::to_owned).or_else(|| stanza.lang.clone())))
+}
+
+/// The body without the quote that is there for clients without XEP-0461. Offsets are counted in code points (XEP-0428).
+fn without_fallback(stanza: &Stanza, body: &str) -> String {
+    let fallbacks = stanza
+        .element
+        .children()
+        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY));
+    let mut ranges = Vec::new();
+    for range in fallbacks.filter_map(|fallback| fallback.get_child("body", ns::FALLBACK)) {
+        let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
+        if let (Some(start), Some(end)) = (number("start"), number("end")) {
+            ranges.push(start..end);
+        }
+    }
+    let kept: String = body
+        .chars()
+        .enumerate()
+        .filter(|(n, _)| !ranges.iter().any(|range| range.contains(n)))
+        .map(|(_, c)| c)
+        .collect();
+    // A fallback that covers everything would leave silence.
+    if kept.trim().is_empty() { body.to_owned() } else { kept }
+}
+
+fn chat_state(stanza: &Stanza) -> Option<bool> {
+    let state = stanza.element.children().find(|child| child.has_ns(ns::CHATSTATES))?;
+    Some(state.name() == "composing")
+}
+
+/// The last part of a URL's path, as a person reads it.
+fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path);
+    clean(name).chars().take(200).collect()
+}
+
+/// Text without control characters other than tab and line feed; line ends are `\n`.
+#[must_use]
+pub fn clean(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        return text.to_owned();
+    }
+    text.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || *c == '\n' || *c == '\t')
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Parsed {
+        let element: Element = text.replacen("<message", "<message xmlns='jabber:client'", 1).parse().unwrap();
+        message(&Stanza::from_element(element).unwrap())
+    }
+
+    fn kind(text: &str) -> Kind {
+        match parse(text) {
+            Parsed::Event { kind, .. } => kind,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn text_and_its_relations() {
+        let text = Text::plain("hi");
+        let target = || Target::by_id("x");
+        for (stanza, expected) in [
+            ("<message><body>hi</body></message>", Kind::Text(text.clone())),
+            ("<message><body>a\r\nb\u{85}</body></message>", Kind::Text(Text::plain("a\nb"))),
+            (
+                "<message><body>/me waves</body></message>",
+                Kind::Text(Text { style: Style::Emote, ..Text::plain("waves") }),
+            ),
+            (
+                "<message><subject>S</subject><thread>t</thread><body>hi</body></message>",
+                Kind::Text(Text { subject: Some("S".into()), thread: Some(ItemId::new("t")), ..text.clone() }),
+            ),
+            (
+                "<message xml:lang='de'><body xml:lang='en'>hi</body><body>hallo</body></message>",
+                Kind::Text(Text { lang: Some("de".into()), ..Text::plain("hallo") }),
+            ),
+            (
+                "<message><body>&gt; 😀 quote\nhi</body><reply xmlns='urn:xmpp:reply:0' id='x'/>\
+                 <fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='0' end='10'/></fallback></message>",
+                Kind::Text(Text { reply: Some(target()), ..text.clone() }),
+            ),
+            (
+                "<message><body>hi</body><replace xmlns='urn:xmpp:message-correct:0' id='x'/></message>",
+                Kind::Edit { target: target(), new: text.clone() },
+            ),
+            (
+                "<message><reactions xmlns='urn:xmpp:reactions:0' id='x'><reaction>👍</reaction></reactions></message>",
+                Kind::Reaction { target: target(), keys: vec!["👍".into()] },
+            ),
+            (
+                "<message><retract xmlns='urn:xmpp:message-retract:1' id='x'/><body>fallback</body></message>",
+                Kind::Retract { target: target() },
+            ),
+            (
+                "<message><apply-to xmlns='urn:xmpp:fasten:0' id='x'><retract xmlns='urn:xmpp:message-retract:0'/></apply-to></message>",
+                Kind::Retract { target: target() },
+            ),
+            (
+                "<message><body>https://x/a%20b.png</body><x xmlns='jabber:x:oob'><url>https://x/a%20b.png</url></x></message>",
+                Kind::File(File {
+                    name: "a%20b.png".into(),
+                    media_type: None,
+                    size: None,
+                    url: Some("https://x/a%20b.png".into()),
+                    caption: None,
+                }),
+            ),
+        ] {
+            assert_eq!(kind(stanza), expected, "{stanza}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_content() {
+        assert_eq!(parse("<message/>"), Parsed::Ignore);
+        assert_eq!(parse("<message type='headline'><body>x</body></message>"), Parsed::Ignore);
+        assert_eq!(
+            parse("<message><composing xmlns='http://jabber.org/protocol/chatstates'/></message>"),
+            Parsed::Typing(true)
+        );
+        assert_eq!(
+            parse("<message><paused xmlns='http://jabber.org/protocol/chatstates'/></message>"),
+            Parsed::Typing(false)
+        );
+        // A forged carbon says nothing.
+        assert_eq!(
+            parse(
+                "<message><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' from='king@x'><body>pay</body></message></forwarded></received></message>"
+            ),
+            Parsed::Ignore
+        );
+    }
+
+    #[test]
+    fn encrypted_messages_are_refused_and_never_shown() {
+        for stanza in [
+            "<message><body>I sent you an OMEMO encrypted message</body><encrypted xmlns='eu.siacs.conversations.axolotl'/></message>",
+            "<message><encrypted xmlns='urn:xmpp:omemo:2'/></message>",
+            "<message><body>?OTRv23?</body></message>",
+            "<message><body>x</body><x xmlns='jabber:x:encrypted'>abc</x></message>",
+            "<message><body>x</body><openpgp xmlns='urn:xmpp:openpgp:0'>abc</openpgp></message>",
+            "<message><body>x</body><encryption xmlns='urn:xmpp:eme:0' namespace='some:new' name='New'/></message>",
+        ] {
+            assert!(matches!(parse(stanza), Parsed::Refuse(Condition::PolicyViolation, _)), "{stanza}");
+        }
+    }
+
+    #[test]
+    fn bounces_are_read() {
+        assert_eq!(
+            parse(
+                "<message type='error' id='x'><body>hi</body><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+            ),
+            Parsed::Bounce { id: Some("x".into()), condition: Condition::ItemNotFound, text: None }
+        );
+    }
+}

@@ -1,0 +1,262 @@
+//! Answers to IQs of chats of two and of the gateway itself: exactly one for each request (RFC 6120, section 8.2.3).
+
+use minidom::Element;
+use portway_bridges::api::{Adapter, Address, Condition, Descriptor};
+use sha1::{Digest, Sha1};
+
+use super::address;
+use super::error::{self, ErrorType, usual_type};
+use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
+use super::xml;
+use crate::identity::{Directory, Meant};
+use crate::text::Catalogue;
+
+/// Namespaces that are read and written here.
+pub mod ns {
+    #![allow(missing_docs, reason = "each name says which XEP it belongs to")]
+    pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+    pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+    pub const VERSION: &str = "jabber:iq:version";
+    pub const PING: &str = "urn:xmpp:ping";
+    pub const GATEWAY: &str = "jabber:iq:gateway";
+    pub const VCARD: &str = "vcard-temp";
+    pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
+    pub const CAPS: &str = "http://jabber.org/protocol/caps";
+}
+
+/// Nodes on which OMEMO clients look for devices.
+const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "urn:xmpp:omemo:2:devices"];
+
+/// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
+const CONTACT_FEATURES: [&str; 11] = [
+    "http://jabber.org/protocol/caps",
+    "http://jabber.org/protocol/chatstates",
+    ns::DISCO_INFO,
+    "urn:xmpp:chat-markers:0",
+    "urn:xmpp:message-correct:0",
+    "urn:xmpp:message-retract:1",
+    ns::PING,
+    "urn:xmpp:reactions:0",
+    "urn:xmpp:receipts",
+    "urn:xmpp:reply:0",
+    ns::VCARD,
+];
+
+/// The node of XEP-0115.
+const CAPS_NODE: &str = "urn:portway:contact";
+
+/// What answering needs to know.
+pub struct Context<'a> {
+    /// What the network calls itself.
+    pub descriptor: &'a Descriptor,
+    /// The network.
+    pub adapter: &'a dyn Adapter,
+    /// Who is who.
+    pub directory: &'a Directory,
+    /// The sentences.
+    pub texts: &'a Catalogue,
+}
+
+/// Answers a request that is not for a room. `None` where there is nothing to answer.
+pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Option<OutStanza> {
+    if query.kind != StanzaKind::Iq {
+        return None;
+    }
+    let set = match query.type_.as_deref() {
+        Some("get") => false,
+        Some("set") => true,
+        Some("result" | "error") => return None,
+        _ => return refuse(query, us, Condition::BadRequest, ""),
+    };
+    let mut children = query.element.children();
+    let (Some(payload), None, true) = (children.next(), children.next(), query.id.is_some()) else {
+        return refuse(query, us, Condition::BadRequest, "");
+    };
+    let Some(node) = us.jid().node() else { return gateway(query, us, payload, set, context) };
+    let meant = match context.directory.resolve(node) {
+        Ok(meant) => meant,
+        Err(refusal) => {
+            let text = context.texts.text(&refusal.sentence, query.lang.as_deref());
+            return refuse(query, us, refusal.condition, &text);
+        }
+    };
+    match meant {
+        Meant::Person(person) if !set => {
+            let name = context.directory.name(&person).await.unwrap_or_else(|| context.adapter.print_person(&person));
+            contact(query, us, payload, &name)
+        }
+        _ => refuse(query, us, Condition::ServiceUnavailable, ""),
+    }
+}
+
+fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &Context<'_>) -> Option<OutStanza> {
+    let ping = payload.is("ping", ns::PING);
+    if ping && !set {
+        return result(query, us, None);
+    }
+    if payload.is("query", ns::DISCO_INFO) && !set {
+        if payload.attr("node").is_some() {
+            return refuse(query, us, Condition::ItemNotFound, "");
+        }
+        let mut features = vec![ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VERSION];
+        let mut identities = vec![("gateway", context.descriptor.disco_type)];
+        if context.descriptor.rooms {
+            identities.push(("conference", "text"));
+            // Clients that look at one identity only take a domain with rooms for a chat room without this.
+            identities.push(("account", "registered"));
+            features.push("http://jabber.org/protocol/muc");
+        }
+        let name = format!("{} gateway", context.descriptor.name);
+        return result(query, us, Some(info(&identities, &name, &features)));
+    }
+    if payload.is("query", ns::DISCO_ITEMS) && !set {
+        return result(query, us, Some(Element::bare("query", ns::DISCO_ITEMS)));
+    }
+    if payload.is("query", ns::VERSION) && !set {
+        let mut version = Element::bare("query", ns::VERSION);
+        version.append_child(xml::text("name", ns::VERSION, "Portway"));
+        version.append_child(xml::text("version", ns::VERSION, env!("CARGO_PKG_VERSION")));
+        return result(query, us, Some(version));
+    }
+    if payload.is("query", ns::GATEWAY) {
+        return prompt(query, us, payload, set, context);
+    }
+    refuse(query, us, Condition::ServiceUnavailable, "")
+}
+
+/// `jabber:iq:gateway` (XEP-0100): from what a person pastes to an address.
+fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &Context<'_>) -> Option<OutStanza> {
+    let mut answer = Element::bare("query", ns::GATEWAY);
+    if !set {
+        let text = format!("Enter an address on {}", context.descriptor.name);
+        answer.append_child(xml::text("desc", ns::GATEWAY, &text));
+        answer.append_child(Element::bare("prompt", ns::GATEWAY));
+        return result(query, us, Some(answer));
+    }
+    let typed = payload.get_child("prompt", ns::GATEWAY).map(Element::text).unwrap_or_default();
+    let localpart = match context.adapter.resolve(&typed) {
+        Ok(Address::Person(person)) => address::of_person(&context.adapter.canonical(&person)),
+        Ok(Address::Room(room)) => address::of_room(&room),
+        Err(refusal) => {
+            let text = context.texts.text(&refusal.sentence, query.lang.as_deref());
+            return refuse(query, us, refusal.condition, &text);
+        }
+    };
+    match localpart {
+        Ok(localpart) => {
+            let jid = format!("{localpart}@{}", us.jid().domain());
+            answer.append_child(xml::text("jid", ns::GATEWAY, &jid));
+            answer.append_child(xml::text("prompt", ns::GATEWAY, &jid));
+            result(query, us, Some(answer))
+        }
+        Err(error) => refuse(query, us, Condition::JidMalformed, &error.to_string()),
+    }
+}
+
+fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option<OutStanza> {
+    if payload.is("query", ns::DISCO_INFO) {
+        return if us.jid().is_bare() {
+            let features = [ns::DISCO_INFO, ns::PUBSUB, ns::VCARD];
+            result(query, us, Some(info(&[("account", "registered"), ("pubsub", "pep")], "", &features)))
+        } else {
+            let mut answer = info(&[("client", "pc")], "", &CONTACT_FEATURES);
+            match payload.attr("node") {
+                Some(node) if node != format!("{CAPS_NODE}#{}", caps_hash()) => {
+                    return refuse(query, us, Condition::ItemNotFound, "");
+                }
+                Some(node) => xml::set(&mut answer, "node", node),
+                None => {}
+            }
+            result(query, us, Some(answer))
+        };
+    }
+    if payload.is("query", ns::DISCO_ITEMS) {
+        return result(query, us, Some(Element::bare("query", ns::DISCO_ITEMS)));
+    }
+    if payload.is("ping", ns::PING) {
+        return result(query, us, None);
+    }
+    if payload.is("query", ns::VERSION) && !us.jid().is_bare() {
+        let mut version = Element::bare("query", ns::VERSION);
+        version.append_child(xml::text("name", ns::VERSION, "Portway"));
+        version.append_child(xml::text("version", ns::VERSION, env!("CARGO_PKG_VERSION")));
+        return result(query, us, Some(version));
+    }
+    if payload.is("vCard", ns::VCARD) {
+        let mut card = Element::bare("vCard", ns::VCARD);
+        card.append_child(xml::text("FN", ns::VCARD, name));
+        card.append_child(xml::text("NICKNAME", ns::VCARD, name));
+        return result(query, us, Some(card));
+    }
+    if payload.is("pubsub", ns::PUBSUB)
+        && let Some(items) = payload.get_child("items", ns::PUBSUB)
+        && let Some(node) = items.attr("node").filter(|node| DEVICE_LISTS.contains(node))
+    {
+        // An error would be shown to the user as a fault; an empty list says that there is no OMEMO here.
+        let mut answer = Element::bare("pubsub", ns::PUBSUB);
+        answer.append_child(xml::element("items", ns::PUBSUB, &[("node", node)]));
+        return result(query, us, Some(answer));
+    }
+    refuse(query, us, Condition::ServiceUnavailable, "")
+}
+
+/// A disco#info answer (XEP-0030), in the order in which identities count.
+#[must_use]
+pub fn info(identities: &[(&str, &str)], name: &str, features: &[&str]) -> Element {
+    let mut query = Element::bare("query", ns::DISCO_INFO);
+    for (category, type_) in identities {
+        let mut identity = xml::element("identity", ns::DISCO_INFO, &[("category", category), ("type", type_)]);
+        if !name.is_empty() {
+            xml::set(&mut identity, "name", name);
+        }
+        query.append_child(identity);
+    }
+    for feature in features {
+        query.append_child(xml::element("feature", ns::DISCO_INFO, &[("var", feature)]));
+    }
+    query
+}
+
+/// The capabilities of contacts for their presence (XEP-0115).
+#[must_use]
+pub fn caps() -> Element {
+    xml::element("c", ns::CAPS, &[("hash", "sha-1"), ("node", CAPS_NODE), ("ver", &caps_hash())])
+}
+
+fn caps_hash() -> String {
+    use base64::Engine as _;
+    static HASH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        let mut features = CONTACT_FEATURES;
+        features.sort_unstable();
+        let text = format!("client/pc//<{}<", features.join("<"));
+        base64::engine::general_purpose::STANDARD.encode(Sha1::digest(text))
+    });
+    HASH.clone()
+}
+
+/// A result.
+#[must_use]
+pub fn result(query: &Stanza, us: &OurJid, payload: Option<Element>) -> Option<OutStanza> {
+    let to = query.from.as_ref()?;
+    let answer = OutStanza::new(StanzaKind::Iq, us, to, Some("result"), query.id.as_deref());
+    Some(match payload {
+        Some(payload) => answer.with(payload),
+        None => answer,
+    })
+}
+
+/// An error of the usual type.
+#[must_use]
+pub fn refuse(query: &Stanza, us: &OurJid, condition: Condition, text: &str) -> Option<OutStanza> {
+    match query.type_.as_deref() {
+        Some("get" | "set" | "result" | "error") => error::reply(query, us, condition, usual_type(condition), text),
+        // Neither a request nor an answer: RFC 6120 wants an error all the same.
+        _ => {
+            let to = query.from.as_ref()?;
+            let payload = error::element(Condition::BadRequest, ErrorType::Modify, text, None);
+            let answer = OutStanza::new(StanzaKind::Iq, us, to, Some("error"), query.id.as_deref());
+            Some(answer.with(payload))
+        }
+    }
+    .inspect(|answer| debug_assert!(answer.element().has_child("error", NS_CLIENT)))
+}

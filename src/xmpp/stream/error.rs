@@ -1,0 +1,102 @@
+//! Why a connection ended, and what the admin can do about it.
+
+use std::fmt;
+
+use minidom::Element;
+
+/// Namespace of stream error conditions (RFC 6120, section 4.9.3).
+pub const NS_STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownReason {
+    /// No TCP connection.
+    Connect(String),
+    /// The server answered with a stream error.
+    Stream {
+        /// The defined condition, such as `not-authorized`.
+        condition: String,
+        /// The server's own words.
+        text: Option<String>,
+    },
+    /// What came was no XML, or XML that XMPP forbids.
+    Xml(String),
+    /// The server does not speak XEP-0114 here.
+    Protocol(String),
+    /// The server closed the stream.
+    Closed,
+    /// The connection broke.
+    Io(String),
+    /// Nothing came for too long.
+    Dead,
+    /// The handshake took too long.
+    Timeout,
+    /// We are stopping.
+    Stopping,
+}
+
+impl DownReason {
+    /// Reads a `<stream:error/>`.
+    #[must_use]
+    pub fn from_element(error: &Element) -> Self {
+        let mut condition = "undefined-condition".to_owned();
+        let mut text = None;
+        for child in error.children().filter(|child| child.has_ns(NS_STREAM_ERRORS)) {
+            match child.name() {
+                "text" => text = Some(child.text()),
+                name => name.clone_into(&mut condition),
+            }
+        }
+        Self::Stream { condition, text }
+    }
+
+    /// What the admin can do.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => {
+                "is the XMPP server running, and does it take components on this address and port? \
+                 (component_ports and component_interfaces on Prosody, an ejabberd_service listener on ejabberd)"
+            }
+            Self::Stream { condition, .. } => match condition.as_str() {
+                "not-authorized" => "the secrets differ: compare `secret` with the component's secret on the server",
+                "host-unknown" => {
+                    "the server has no such component: add it (`portway generate server`), reload the server, check the spelling"
+                }
+                "conflict" => {
+                    "another gateway is connected under this name, or our old connection has not timed out yet \
+                     (component_conflict_resolve = \"kick_old\" on Prosody); the component's domain must not be a host of the server"
+                }
+                "invalid-from" | "improper-addressing" => {
+                    "the server refused an address of ours; if `component` is the component's name on the server, this is a bug of ours"
+                }
+                "policy-violation" => "the server has limits that we ran into; see its log",
+                "internal-server-error" => "on Openfire: no secret is set for this component",
+                "system-shutdown" => "the server is stopping or restarting",
+                _ => "see the server's log",
+            },
+            Self::Protocol(_) => "is this the component port? Clients and other servers use other ports",
+            Self::Xml(_) | Self::Closed | Self::Io(_) | Self::Dead | Self::Timeout => "trying again",
+            Self::Stopping => "",
+        }
+    }
+}
+
+impl fmt::Display for DownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) => write!(f, "no connection: {error}"),
+            Self::Stream { condition, text: None } => write!(f, "stream error {condition}"),
+            Self::Stream { condition, text: Some(text) } => write!(f, "stream error {condition}: {text}"),
+            Self::Xml(error) => write!(f, "unusable XML: {error}"),
+            Self::Protocol(error) => write!(f, "this is not a component's stream: {error}"),
+            Self::Closed => f.write_str("the server closed the stream"),
+            Self::Io(error) => write!(f, "the connection broke: {error}"),
+            Self::Dead => f.write_str("the server has been silent for too long"),
+            Self::Timeout => f.write_str("the handshake took too long"),
+            Self::Stopping => f.write_str("stopping"),
+        }
+    }
+}
+
+impl std::error::Error for DownReason {}

@@ -1,0 +1,396 @@
+//! Pure: from events of a chat of two to message stanzas.
+
+use minidom::Element;
+use portway_bridges::api::{Chat, EventId, Failed, Kind, Membership, Sentence, Style, Target, Text, Timestamp, UserId};
+
+use super::address;
+use super::error::{self, ErrorType};
+use super::from_stanza::ns;
+use super::jid::Jid;
+use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
+use super::xml;
+use crate::route::degrade::file_as_text;
+use crate::route::item::{Item, Speaker};
+use crate::text::Catalogue;
+
+/// The resource of contacts. Messages and presence come from it, so that clients see one contact with one device whose
+/// features they can ask for.
+pub const RESOURCE: &str = "portway";
+
+/// The longest body in bytes; what is longer travels as several messages.
+pub const MAX_BODY: usize = 48 << 10;
+
+/// How old a message must be for its time to be said (XEP-0203), in milliseconds.
+const DELAYED: i64 = 10_000;
+
+/// How old a message must be for its failure to be said in words as well, in milliseconds: an error stanza is not kept
+/// for a client that has gone meanwhile.
+const LATE: i64 = 60_000;
+
+/// What rendering needs to know.
+pub struct Context<'a> {
+    /// The component's domain.
+    pub domain: &'a Domain,
+    /// The sentences.
+    pub texts: &'a Catalogue,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The stanzas of an event. None where the event says nothing to a user of a chat of two.
+#[must_use]
+pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza> {
+    let Chat::Direct { user, person } = &item.chat else { return Vec::new() };
+    let canonical = address::of_person(person).ok();
+    let Some(localpart) = item.meta.face.clone().or(canonical) else { return Vec::new() };
+    let Some(from) = context.domain.address(Some(&localpart), Some(RESOURCE)) else { return Vec::new() };
+    let Some(bare) = from.resource(None) else { return Vec::new() };
+    let to = item.meta.to.as_deref().and_then(|to| Jid::parse(to).ok()).or_else(|| bare_jid(user));
+    let Some(to) = to else { return Vec::new() };
+    let say = |sentence: &Sentence| context.texts.text(sentence, item.meta.lang.as_deref());
+    let own_id = item.meta.remote_id.clone().unwrap_or_else(|| format!("pw-{id}"));
+    let chat = Chatting { from: &from, to: &to, id: &own_id, item, context };
+    match &item.kind {
+        Kind::Text(text) => chat.texts(text, &[]),
+        Kind::Edit { target: Target { id: Some(target), .. }, new } => {
+            chat.texts(new, &[xml::element("replace", ns::CORRECT, &[("id", target.as_str())])])
+        }
+        Kind::Edit { new, .. } => {
+            let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
+            chat.texts(&Text { body, ..new.clone() }, &[])
+        }
+        Kind::Reaction { target: Target { id: Some(target), .. }, keys } => {
+            let mut reactions = xml::element("reactions", ns::REACTIONS, &[("id", target.as_str())]);
+            for key in keys {
+                reactions.append_child(xml::text("reaction", ns::REACTIONS, key));
+            }
+            vec![chat.stanza("chat").with(reactions).with(hint("store"))]
+        }
+        Kind::Reaction { keys, .. } if keys.is_empty() => Vec::new(),
+        Kind::Reaction { keys, .. } => chat.notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))),
+        Kind::Retract { target: Target { id: Some(target), .. } }
+        | Kind::Moderate { target: Target { id: Some(target), .. }, .. } => {
+            let body = say(&Sentence::new("core.retracted"));
+            let fallback = xml::element("fallback", ns::FALLBACK, &[("for", ns::RETRACT_1)]);
+            let retract = xml::element("retract", ns::RETRACT_1, &[("id", target.as_str())]);
+            let stanza = chat.stanza("chat").with(retract).with(fallback).with(xml::text("body", NS_CLIENT, &body));
+            vec![stanza.with(hint("store"))]
+        }
+        Kind::Retract { .. } | Kind::Moderate { .. } => chat.notice(say(&Sentence::new("core.retracted"))),
+        Kind::File(file) => match &file.url {
+            Some(url) => {
+                let mut oob = Element::bare("x", ns::OOB);
+                oob.append_child(xml::text("url", ns::OOB, url));
+                let mut stanzas = chat.texts(&Text::plain(url.clone()), &[oob]);
+                if let Some(caption) = &file.caption {
+                    let second = format!("{own_id}-caption");
+                    stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[]));
+                }
+                stanzas
+            }
+            None => chat.texts(&file_as_text(file.clone(), &say), &[]),
+        },
+        Kind::Location { uri, text } => {
+            let body = text.as_ref().map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
+            chat.texts(&Text::plain(body), &[])
+        }
+        Kind::Delivered { target: Target { id: Some(target), .. } } => {
+            let received = xml::element("received", ns::RECEIPTS, &[("id", target.as_str())]);
+            vec![chat.stanza("chat").with(received).with(hint("store"))]
+        }
+        Kind::Displayed { target: Target { id: Some(target), .. } } => {
+            let displayed = xml::element("displayed", ns::MARKERS, &[("id", target.as_str())]);
+            vec![chat.stanza("chat").with(displayed).with(hint("store"))]
+        }
+        Kind::Typing { active } => {
+            let state = Element::bare(if *active { "composing" } else { "paused" }, ns::CHATSTATES);
+            vec![OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), None).with(state).with(hint("no-store"))]
+        }
+        Kind::Encrypted { scheme } => chat.notice(say(&Sentence::new("core.encrypted").with("scheme", scheme.clone()))),
+        Kind::Membership(Membership::Invite { room, reason, name, .. }) => {
+            let Some(room_jid) = address::of_room(room).ok().and_then(|node| context.domain.address(Some(&node), None))
+            else {
+                return Vec::new();
+            };
+            let room_jid = room_jid.jid().as_str();
+            let mut invite = xml::element("x", ns::CONFERENCE, &[("jid", room_jid)]);
+            if let Some(reason) = reason {
+                xml::set(&mut invite, "reason", reason);
+            }
+            let who = match &item.speaker {
+                Speaker::Person { name: Some(name), .. } => name.clone(),
+                _ => person.local().to_owned(),
+            };
+            let sentence = Sentence::new("core.invited")
+                .with("who", who)
+                .with("name", name.clone().unwrap_or_default())
+                .with("room", format!("xmpp:{room_jid}?join"));
+            let body = say(&sentence);
+            vec![chat.stanza("normal").with(xml::text("body", NS_CLIENT, &body)).with(invite)]
+        }
+        Kind::Failed(failed) => chat.failed(failed, &bare, user),
+        Kind::Presence { available, status } => {
+            let type_ = (!available).then_some("unavailable");
+            let mut presence = OutStanza::new(StanzaKind::Presence, &from, &to, type_, None);
+            if let Some(status) = status {
+                presence.push(xml::text("status", NS_CLIENT, status));
+            }
+            vec![presence]
+        }
+        Kind::Delivered { .. }
+        | Kind::Displayed { .. }
+        | Kind::Membership(_)
+        | Kind::Role { .. }
+        | Kind::Topic(_)
+        | Kind::Name(_)
+        | Kind::Avatar(_)
+        | Kind::Profile { .. }
+        | Kind::RoomGone { .. } => Vec::new(),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Chatting<'a> {
+    from: &'a OurJid,
+    to: &'a Jid,
+    id: &'a str,
+    item: &'a Item,
+    context: &'a Context<'a>,
+}
+
+impl Chatting<'_> {
+    fn stanza(&self, type_: &str) -> OutStanza {
+        OutStanza::new(StanzaKind::Message, self.from, self.to, Some(type_), Some(self.id))
+    }
+
+    fn notice(&self, body: String) -> Vec<OutStanza> {
+        self.texts(&Text::plain(body), &[])
+    }
+
+    /// A text as messages, with these payloads on the first.
+    fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
+        let body = if text.style == Style::Emote { format!("/me {}", text.body) } else { text.body.clone() };
+        let parts = split(&body, MAX_BODY);
+        let mut stanzas = Vec::with_capacity(parts.len());
+        for (n, part) in parts.iter().enumerate() {
+            let id = if n == 0 { self.id.to_owned() } else { format!("{}-{}", self.id, n + 1) };
+            let mut stanza = Chatting { id: &id, ..*self }.stanza("chat").lang(text.lang.as_deref());
+            if n == 0 {
+                if let Some(subject) = &text.subject {
+                    stanza.push(xml::text("subject", NS_CLIENT, subject));
+                }
+                if let Some(Target { id: Some(target), .. }) = &text.reply {
+                    let mut reply = xml::element("reply", ns::REPLY, &[("id", target.as_str())]);
+                    xml::set(&mut reply, "to", self.to.bare_str());
+                    stanza.push(reply);
+                }
+                for payload in payloads {
+                    stanza.push(payload.clone());
+                }
+            }
+            stanza.push(xml::text("body", NS_CLIENT, part));
+            if let Some(thread) = &text.thread {
+                stanza.push(xml::text("thread", NS_CLIENT, thread.as_str()));
+            }
+            stanza.push(xml::element("origin-id", ns::SID, &[("id", &id)]));
+            stanza.push(Element::bare("markable", ns::MARKERS));
+            stanza.push(Element::bare("active", ns::CHATSTATES));
+            if let Speaker::Person { name: Some(name), .. } = &self.item.speaker {
+                stanza.push(xml::text("nick", ns::NICK, name));
+            }
+            if self.context.now.0 - self.item.at.0 >= DELAYED {
+                let stamp = stamp(Timestamp(self.item.at.0.min(self.context.now.0)));
+                stanza.push(xml::element(
+                    "delay",
+                    ns::DELAY,
+                    &[("from", self.context.domain.as_str()), ("stamp", &stamp)],
+                ));
+            }
+            stanzas.push(stanza);
+        }
+        stanzas
+    }
+
+    /// A failure: an error on the very message, and in words where the message is old or we are still trying.
+    fn failed(&self, failed: &Failed, bare: &OurJid, user: &UserId) -> Vec<OutStanza> {
+        let lang = self.item.meta.lang.as_deref();
+        let why = self.context.texts.text(&failed.sentence, lang);
+        let words = |body: &str| {
+            let to = bare_jid(user)?;
+            let stanza = OutStanza::new(StanzaKind::Message, self.from, &to, Some("chat"), Some(self.id));
+            Some(stanza.with(xml::text("body", NS_CLIENT, body)))
+        };
+        if failed.still_trying {
+            return words(&why).into_iter().collect();
+        }
+        let mut stanzas = Vec::new();
+        if let Some(id) = &self.item.meta.id {
+            let type_ = match error::usual_type(failed.condition) {
+                // It is over: nobody tries again by themselves.
+                ErrorType::Wait if failed.sentence.key == "core.given-up" => ErrorType::Cancel,
+                type_ => type_,
+            };
+            stanzas.push(error::bare(
+                StanzaKind::Message,
+                bare,
+                self.to,
+                Some(id),
+                failed.condition,
+                type_,
+                &why,
+                lang,
+            ));
+        }
+        if stanzas.is_empty() || self.context.now.0 - self.item.at.0 >= LATE {
+            let sentence = Sentence::new("core.failed-late").with("why", why);
+            stanzas.extend(words(&self.context.texts.text(&sentence, lang)));
+        }
+        stanzas
+    }
+}
+
+/// Splits text into parts of at most `most` bytes, at line ends where there are some, else between characters.
+#[must_use]
+pub fn split(text: &str, most: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while rest.len() > most {
+        let mut end = most;
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cut = rest[..end].rfind('\n').map_or(end, |line| line + 1);
+        parts.push(&rest[..cut]);
+        rest = &rest[cut..];
+    }
+    parts.push(rest);
+    parts
+}
+
+/// A processing hint (XEP-0334).
+#[must_use]
+pub fn hint(name: &str) -> Element {
+    Element::bare(name, ns::HINTS)
+}
+
+/// The bare JID of a user.
+#[must_use]
+pub fn bare_jid(user: &UserId) -> Option<Jid> {
+    Jid::from_parts(Some(user.local()), user.host(), None).ok()
+}
+
+/// A time as XEP-0082 writes it, in UTC.
+#[must_use]
+pub fn stamp(at: Timestamp) -> String {
+    let (days, millis) = (at.0.div_euclid(86_400_000), at.0.rem_euclid(86_400_000));
+    // Howard Hinnant's civil_from_days: the proleptic Gregorian calendar from a count of days.
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
+    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", millis % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use portway_bridges::api::{Condition, PersonId};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::route::item::Meta;
+    use crate::text::en;
+    use crate::xmpp::stream::write;
+
+    fn render(kind: Kind, meta: Meta, age: i64) -> Vec<String> {
+        let person = PersonId::new("alice", "hs").unwrap();
+        let item = Item {
+            chat: Chat::Direct { user: UserId::parse("juliet@capulet.lit").unwrap(), person: person.clone() },
+            speaker: Speaker::Person { id: person, name: Some("Alice".into()) },
+            at: Timestamp(1_000_000),
+            kind,
+            meta,
+        };
+        let domain = Domain::new("m.x").unwrap();
+        let texts = Catalogue::new(en::SENTENCES);
+        let context = Context { domain: &domain, texts: &texts, now: Timestamp(1_000_000 + age) };
+        direct(&item, EventId(7), &context)
+            .iter()
+            .map(|stanza| {
+                let mut out = Vec::new();
+                write::stanza(&mut out, stanza.element());
+                String::from_utf8(out).unwrap()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_text_carries_what_clients_need() {
+        let meta = Meta { remote_id: Some("$e".into()), ..Meta::default() };
+        assert_eq!(
+            render(Kind::Text(Text::plain("hi")), meta, 0),
+            ["<message from='alice%hs@m.x/portway' id='$e' to='juliet@capulet.lit' type='chat'><body>hi</body>\
+              <origin-id xmlns='urn:xmpp:sid:0' id='$e'/><markable xmlns='urn:xmpp:chat-markers:0'/>\
+              <active xmlns='http://jabber.org/protocol/chatstates'/>\
+              <nick xmlns='http://jabber.org/protocol/nick'>Alice</nick></message>"]
+        );
+        let old = render(Kind::Text(Text::plain("hi")), Meta::default(), 20_000);
+        assert!(
+            old[0].contains("<delay xmlns='urn:xmpp:delay' from='m.x' stamp='1970-01-01T00:16:40.000Z'/>"),
+            "{old:?}"
+        );
+        assert!(old[0].contains("id='pw-7'"), "{old:?}");
+    }
+
+    #[test]
+    fn a_failure_is_an_error_on_that_message_and_words_when_it_comes_late() {
+        let failed = |still_trying| {
+            Kind::Failed(Failed {
+                event: EventId(1),
+                condition: Condition::ItemNotFound,
+                sentence: Sentence::new("core.no-rooms"),
+                still_trying,
+            })
+        };
+        let meta = Meta { id: Some("m1".into()), to: Some("juliet@capulet.lit/b".into()), ..Meta::default() };
+        let soon = render(failed(false), meta.clone(), 0);
+        assert_eq!(
+            soon,
+            ["<message from='alice%hs@m.x' id='m1' to='juliet@capulet.lit/b' type='error'><error type='cancel'>\
+              <item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>\
+              <text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>This network has no rooms.</text></error></message>"]
+        );
+        assert_eq!(render(failed(false), meta.clone(), 100_000).len(), 2);
+        let trying = render(failed(true), meta, 0);
+        assert!(trying[0].contains("type='chat'") && trying[0].contains("<body>"), "{trying:?}");
+    }
+
+    #[test]
+    fn long_text_is_split_and_never_cut() {
+        let body = "a".repeat(MAX_BODY) + "\n" + &"ü".repeat(MAX_BODY / 2);
+        let stanzas = render(Kind::Text(Text::plain(body)), Meta::default(), 0);
+        assert_eq!(stanzas.len(), 3);
+        assert!(stanzas[1].contains("id='pw-7-2'"));
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(stamp(Timestamp(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(stamp(Timestamp(1_709_208_000_123)), "2024-02-29T12:00:00.123Z");
+        assert_eq!(stamp(Timestamp(4_102_444_799_999)), "2099-12-31T23:59:59.999Z");
+    }
+
+    proptest! {
+        #[test]
+        fn parts_add_up(text in ".{0,400}", most in 4usize..50) {
+            let parts = split(&text, most);
+            prop_assert!(parts.iter().all(|part| part.len() <= most));
+            prop_assert_eq!(parts.concat(), text);
+        }
+    }
+}
