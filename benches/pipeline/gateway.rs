@@ -1,15 +1,14 @@
 //! The real binary between the scripted server and the loopback peer.
 
-use std::io::Write as _;
-use std::process::Stdio;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use portway_bridges::loopback::wire::{Item, ToPeer};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use super::peer::Peer;
-use super::server::{Component, Order, Server};
+use super::support::binary::{Dir, loopback, port_of, start};
+use super::support::peer::Peer;
+use super::support::server::{Component, Server, attribute, body};
 use super::{Rate, proc};
 
 /// How many messages are written at once.
@@ -24,78 +23,11 @@ pub struct Gateway {
     round: usize,
 }
 
-/// A scratch directory that goes with its value.
-pub struct Dir(pub std::path::PathBuf);
-
-impl Dir {
-    pub fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("pw-bench-{}-{:x}", std::process::id(), rand::random::<u32>()));
-        std::fs::create_dir_all(&path).expect("a scratch directory");
-        Self(path)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Starts the binary with a configuration and waits until it says `ready`.
-pub async fn start(
-    dir: &Dir,
-    config: &str,
-    mut accept: impl AsyncFnMut() -> Component,
-) -> (Child, Component, Vec<String>) {
-    let path = dir.0.join("portway.toml");
-    let mut file = std::fs::File::create(&path).expect("a scratch file");
-    file.write_all(config.as_bytes()).expect("a scratch file");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portway"))
-        .args(["run", "--config"])
-        .arg(&path)
-        .env("PORTWAY_LOG", "warn")
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the binary");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let component = accept().await;
-    let mut component = component;
-    let mut printed = Vec::new();
-    loop {
-        tokio::select! {
-            line = lines.next_line() => {
-                let line = line.expect("its output").expect("it ended before it was ready");
-                if line == "ready" {
-                    break;
-                }
-                printed.push(line);
-            }
-            () = component.serve(|_, _| {}) => {}
-        }
-    }
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (child, component, printed)
-}
-
-/// The port in the printed line that names this listener.
-pub fn port_of(printed: &[String], what: &str) -> u16 {
-    let line = printed.iter().find(|line| line.contains(what)).expect("the listener's line");
-    line.rsplit(':').next().and_then(|port| port.trim().parse().ok()).expect("a port")
-}
-
 impl Gateway {
     pub async fn loopback() -> Self {
         let server = Server::start().await;
         let dir = Dir::new();
-        let config = format!(
-            "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n[xmpp]\nhost = \"127.0.0.1\"\nport = {}\n\
-             [http]\nlisten = \"127.0.0.1:0\"\n\
-             [network.loopback]\ncomponent = \"loopback.bench.example\"\nsecret = \"s\"\nlisten = \"127.0.0.1:0\"\n",
-            dir.0,
-            server.port()
-        );
-        let (child, component, printed) = start(&dir, &config, async || server.accept().await).await;
+        let (child, component, printed) = start(&dir, &loopback(&dir, &server), &server).await;
         let peer = Peer::connect(port_of(&printed, "loopback control")).await;
         Self { child, component, peer, _server: server, _dir: dir, round: 0 }
     }
@@ -134,7 +66,7 @@ impl Gateway {
             tokio::select! {
                 biased;
                 line = self.peer.next() => see(&mut order, &line),
-                () = self.component.serve(|_, _| {}) => {}
+                () = self.component.serve(|_| {}) => {}
                 () = tokio::task::yield_now(), if sent < count && sent < order.count + 20 * CHUNK => {}
             }
         }
@@ -155,7 +87,7 @@ impl Gateway {
             }
             tokio::select! {
                 biased;
-                () = self.component.serve(|from, body| order.see(from, body)) => {}
+                () = self.component.serve(|stanza| order.see(attribute(stanza, "from"), body(stanza))) => {}
                 _ = self.peer.next() => {}
                 () = tokio::task::yield_now(), if sent < count && sent < order.count + 20 * CHUNK => {}
             }
@@ -198,5 +130,32 @@ fn item(round: usize, n: usize, chats: usize) -> Item {
         kind: "text".to_owned(),
         body: Some(format!("{n} the quick brown fox jumps over the lazy dog")),
         ..Item::default()
+    }
+}
+
+/// Checks that the numbers of each chat come in order and counts them.
+#[derive(Default)]
+pub struct Order {
+    last: HashMap<String, usize>,
+    /// Messages seen.
+    pub count: usize,
+    /// Whether every chat's numbers have risen.
+    pub kept: bool,
+    /// When the last message was seen.
+    pub at: Option<Instant>,
+}
+
+impl Order {
+    pub fn new() -> Self {
+        Self { kept: true, ..Self::default() }
+    }
+
+    pub fn see(&mut self, chat: &str, body: &str) {
+        let number: usize = body.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
+        let last = self.last.entry(chat.to_owned()).or_default();
+        self.kept &= *last <= number;
+        *last = number;
+        self.count += 1;
+        self.at = Some(Instant::now());
     }
 }

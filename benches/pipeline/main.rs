@@ -4,11 +4,10 @@
 //! Absolute numbers depend on the machine; the ratios in the last column are what to compare.
 
 mod gateway;
-mod matrix;
-mod peer;
 mod proc;
-mod server;
 mod store;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use std::time::Duration;
 
@@ -40,7 +39,6 @@ async fn main() {
     throughput(scale, store).await;
     latency().await;
     memory(scale).await;
-    matrix::run(scale).await;
 }
 
 async fn throughput(scale: Scale, store: f64) {

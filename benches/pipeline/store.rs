@@ -9,7 +9,7 @@ use portway::store::{NewBatch, Store};
 use portway_bridges::api::{Chat, Kind, PersonId, Text, Timestamp, UserId};
 
 use super::Scale;
-use super::gateway::Dir;
+use super::support::binary::Dir;
 
 /// Rows per second, in the batches of the intake (256), one after another.
 pub async fn commits_per_second(scale: Scale) -> f64 {

@@ -223,7 +223,8 @@ impl Lanes {
                     if !more {
                         rows.queue.extend(fed);
                     }
-                    rows.last = rows.queue.back().map(|row| row.id).or(rows.last);
+                    // Not `rows.last`: the feeder may have moved it past rows that were just left out.
+                    rows.last = rows.queue.back().map(|row| row.id).or(after);
                 }
                 Err(error) => {
                     warn!(network = %self.network, %error, "the queue cannot be read, trying again");

@@ -113,7 +113,7 @@ impl Component {
         let parts = &self.0.parts;
         match parts.store.occupants(&parts.network).await {
             Ok(rows) => {
-                let effects = parts.muc.restore(rows, parts.clock.now());
+                let effects = parts.muc.restore(rows);
                 self.perform(effects).await;
             }
             Err(error) => warn!(network = %parts.network, %error, "the occupants of rooms cannot be read"),

@@ -180,7 +180,7 @@ impl Muc {
     /// After a restart: these sessions are in their rooms, silently. Each user's ghost enters again, so that the room
     /// learns who is there.
     #[must_use]
-    pub fn restore(&self, rows: Vec<OccupantRow>, now: Timestamp) -> Vec<Effect> {
+    pub fn restore(&self, rows: Vec<OccupantRow>) -> Vec<Effect> {
         let mut state = self.state();
         let mut effects = Vec::new();
         for row in rows {

@@ -212,7 +212,7 @@ fn m7_occupants_are_there_after_a_restart_without_a_flood() {
         .flatten()
         .collect();
     let again = self::house();
-    let effects = again.muc.restore(rows, Timestamp(5000));
+    let effects = again.muc.restore(rows);
     let [Effect::Enter { ticket, .. }] = effects.as_slice() else { panic!("{effects:?}") };
     assert!(again.ping("r@h/1", "romeo").contains("type='result'"));
     assert!(again.muc.entered(*ticket, Ok((info(), vec![])), Timestamp(5000)).is_empty());

@@ -1,8 +1,5 @@
 //! A scripted component server that costs little: it reads just enough of the bytes to answer pings and count messages.
 
-use std::collections::HashMap;
-use std::time::Instant;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -15,6 +12,7 @@ pub struct Component {
     read: OwnedReadHalf,
     write: OwnedWriteHalf,
     buffer: Vec<u8>,
+    mute: bool,
 }
 
 impl Server {
@@ -24,6 +22,12 @@ impl Server {
 
     pub fn port(&self) -> u16 {
         self.0.local_addr().expect("bound").port()
+    }
+
+    /// Breaks a connection and waits for the next one.
+    pub async fn accept_after(&self, broken: Component) -> Component {
+        drop(broken);
+        self.accept().await
     }
 
     /// Waits for the component and takes any handshake.
@@ -37,7 +41,7 @@ impl Server {
 impl Component {
     async fn greet(stream: TcpStream) -> Self {
         let (read, write) = stream.into_split();
-        let mut component = Self { read, write, buffer: Vec::new() };
+        let mut component = Self { read, write, buffer: Vec::new(), mute: false };
         component.until(b"accept").await;
         component
             .send(
@@ -48,6 +52,11 @@ impl Component {
         component.until(b"</handshake>").await;
         component.send("<handshake/>").await;
         component
+    }
+
+    /// From now on pings are not answered.
+    pub fn mute(&mut self) {
+        self.mute = true;
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -65,9 +74,16 @@ impl Component {
         self.buffer.clear();
     }
 
-    /// Reads what is there, answers pings, and gives each message's address, id and body to `seen`.
-    pub async fn serve(&mut self, mut seen: impl FnMut(&str, &str)) {
-        assert_ne!(self.read.read_buf(&mut self.buffer).await.expect("the gateway writes"), 0, "it closed the stream");
+    /// Reads what is there, answers pings, and gives every other stanza to `seen`.
+    pub async fn serve(&mut self, mut seen: impl FnMut(&str)) {
+        assert!(self.try_serve(&mut seen).await, "it closed the stream");
+    }
+
+    /// As [`Self::serve`]; false where the stream has ended.
+    pub async fn try_serve(&mut self, seen: &mut impl FnMut(&str)) -> bool {
+        if self.read.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
+            return false;
+        }
         let mut answers = String::new();
         let mut used = 0;
         let text = String::from_utf8_lossy(&self.buffer).into_owned();
@@ -84,28 +100,26 @@ impl Component {
                 _ => break,
             };
             let stanza = &text[at..end];
-            if stanza.starts_with("<iq") && stanza.contains("get") {
+            if stanza.starts_with("<iq") && stanza.contains("urn:xmpp:ping") && stanza.contains("get") {
                 answers.push_str(&format!(
                     "<iq type='result' id='{}' from='{}' to='{}'/>",
                     attribute(stanza, "id"),
                     attribute(stanza, "to"),
                     attribute(stanza, "from")
                 ));
-            } else if stanza.starts_with("<message") {
-                let body = stanza.split_once("<body>").and_then(|(_, rest)| rest.split_once("</body>"));
-                seen(attribute(stanza, "from"), body.map_or("", |(body, _)| body));
+            } else if stanza.starts_with("<message") || stanza.starts_with("<presence") || stanza.starts_with("<iq") {
+                seen(stanza);
             }
             used = end;
         }
         let consumed = text[..used].len();
         self.buffer.drain(..consumed);
-        if !answers.is_empty() {
-            self.send(&answers).await;
-        }
+        answers.is_empty() || self.mute || self.write.write_all(answers.as_bytes()).await.is_ok()
     }
 }
 
-fn attribute<'a>(stanza: &'a str, name: &str) -> &'a str {
+/// An attribute of a stanza's first tag.
+pub fn attribute<'a>(stanza: &'a str, name: &str) -> &'a str {
     let tag = stanza.split_once('>').map_or(stanza, |(tag, _)| tag);
     for quote in ['\'', '"'] {
         if let Some((_, rest)) = tag.split_once(&format!(" {name}={quote}")) {
@@ -115,29 +129,7 @@ fn attribute<'a>(stanza: &'a str, name: &str) -> &'a str {
     ""
 }
 
-/// Checks that the numbers of each chat come in order and counts them.
-#[derive(Default)]
-pub struct Order {
-    last: HashMap<String, usize>,
-    /// Messages seen.
-    pub count: usize,
-    /// Whether every chat's numbers have risen.
-    pub kept: bool,
-    /// When the last message was seen.
-    pub at: Option<Instant>,
-}
-
-impl Order {
-    pub fn new() -> Self {
-        Self { kept: true, ..Self::default() }
-    }
-
-    pub fn see(&mut self, chat: &str, body: &str) {
-        let number: usize = body.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
-        let last = self.last.entry(chat.to_owned()).or_default();
-        self.kept &= *last <= number;
-        *last = number;
-        self.count += 1;
-        self.at = Some(Instant::now());
-    }
+/// The body of a message.
+pub fn body(stanza: &str) -> &str {
+    stanza.split_once("<body>").and_then(|(_, rest)| rest.split_once("</body>")).map_or("", |(body, _)| body)
 }

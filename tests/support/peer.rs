@@ -33,4 +33,13 @@ impl Peer {
         }
         self.write.write_all(&buffer).await.expect("the gateway reads");
     }
+
+    /// Lets deliveries fail, or work again; waits until that is so.
+    pub async fn fail(&mut self, to: &str, how: Option<&str>) {
+        let order = FromPeer::Fail { to: to.to_owned(), how: how.map(str::to_owned) };
+        let mut line = serde_json::to_vec(&order).expect("JSON");
+        line.push(b'\n');
+        self.write.write_all(&line).await.expect("the gateway reads");
+        while !matches!(self.next().await, ToPeer::Ok { id } if id == to) {}
+    }
 }
