@@ -1,26 +1,88 @@
-//! Placeholder until the branch of this network lands.
-use super::api::{Adapter, ConfigErrors, Descriptor, Network};
+//! Matrix rooms and people, in shared mode: the gateway is an application service and speaks for each XMPP user through
+//! a ghost. Nobody needs an account.
+//!
+//! [`appservice`] takes what the homeserver pushes and commits it, [`worker`] turns it into events ([`from_matrix`] is
+//! pure), [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
+//! [`to_matrix`] (pure) writes events.
+
+mod adapter;
+mod appservice;
+mod client;
+mod config;
+mod dm;
+mod error;
+mod from_matrix;
+mod ghost;
+mod id;
+mod registration;
+mod room;
+mod to_matrix;
+mod worker;
+
+use std::time::Duration;
+
+use super::api::{Adapter, ConfigErrors, Descriptor, Network, SentenceDef};
+
 /// The network.
-pub struct Net;
+pub struct Matrix;
+
 /// The one instance.
-pub static NETWORK: Net = Net;
-impl Network for Net {
+pub static NETWORK: Matrix = Matrix;
+
+/// Waits between tries; the homeserver's own hint goes before.
+const RETRY: &[Duration] = &[
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(5),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+    Duration::from_secs(60),
+];
+
+/// When the sender hears that we are still trying.
+const NOTICES: &[Duration] = &[Duration::from_secs(120), Duration::from_secs(6 * 3600)];
+
+const fn en(key: &'static str, text: &'static str) -> SentenceDef {
+    SentenceDef { key, lang: "en", text }
+}
+
+const SENTENCES: &[SentenceDef] = &[
+    en(
+        "matrix.bad-address",
+        "“{typed}” is no Matrix address. Write @name:server for a person or #name:server for a room.",
+    ),
+    en("matrix.forbidden", "The Matrix side does not allow this: {why}"),
+    en("matrix.no-such-room", "There is no room {room}, or it is not public."),
+    en("matrix.no-such-server", "There is no Matrix server {server}, or it cannot be reached from here."),
+    en("matrix.no-such-user", "There is no Matrix user {person}."),
+    en("matrix.refused", "The Matrix server refused this: {why}"),
+    en("matrix.too-long", "Your XMPP address is too long to be shown on Matrix."),
+    en(
+        "matrix.cannot-read",
+        "Messages in this room are encrypted, and I am a bridge that cannot read them: {user} gets nothing of what you write here. Please write in a room without encryption.",
+    ),
+    en("matrix.not-delivered", "Your message could not be delivered: {why}"),
+];
+
+impl Network for Matrix {
     fn describe(&self) -> Descriptor {
         Descriptor {
             id: "matrix",
-            name: "matrix",
+            name: "Matrix",
             disco_type: "matrix",
-            config_example: "",
-            config_keys: &[],
-            secret_keys: &[],
-            sentences: &[],
-            rooms: false,
-            retry: &[],
-            give_up: std::time::Duration::ZERO,
-            notices: &[],
+            config_example: config::EXAMPLE,
+            config_keys: config::KEYS,
+            secret_keys: &["as_token", "hs_token"],
+            sentences: SENTENCES,
+            rooms: true,
+            retry: RETRY,
+            give_up: Duration::from_secs(24 * 3600),
+            notices: NOTICES,
         }
     }
-    fn configure(&self, _raw: toml::Table) -> Result<Box<dyn Adapter>, ConfigErrors> {
-        Err(ConfigErrors::default())
+
+    fn configure(&self, raw: toml::Table) -> Result<Box<dyn Adapter>, ConfigErrors> {
+        Ok(Box::new(adapter::MatrixAdapter::new(config::read(&raw)?)))
     }
 }

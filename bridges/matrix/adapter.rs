@@ -1,0 +1,340 @@
+//! The adapter: what it knows, and what it does when the core asks.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures::FutureExt;
+use http::Method;
+use serde_json::json;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::client::Client;
+use super::config::Config;
+use super::dm::Context;
+use super::error::MatrixError;
+use super::id::{self, Ghosts, percent};
+use super::to_matrix::{self, Wire};
+use super::{appservice, registration};
+use crate::api::{
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, Failure, Fatal, Finding, HistoryItem, ItemId,
+    Kind, Level, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
+};
+
+/// How many values each cache holds.
+const CACHE: usize = 20_000;
+
+/// How long a typing notice holds if nothing else comes, in milliseconds.
+const TYPING: u64 = 30_000;
+
+/// What the adapter knows. Shared by its tasks.
+pub struct State {
+    pub config: Config,
+    pub client: Client,
+    pub ghosts: Ghosts,
+    core: OnceLock<Core>,
+    /// Woken when the inbox has something new.
+    pub arrived: Notify,
+    pub bound: OnceLock<std::net::SocketAddr>,
+    names: Cache<String, String>,
+    dms: Cache<String, String>,
+    contexts: Cache<String, Context>,
+    room_ghosts: Cache<String, String>,
+    /// Who is writing where, so that a change can be told.
+    pub typing: Cache<String, Vec<String>>,
+}
+
+/// A bounded map: when it is full it starts over.
+pub struct Cache<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K: Hash + Eq, V: Clone> Cache<K, V> {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    /// The value of a key.
+    pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Sets the value of a key.
+    pub fn set(&self, key: K, value: V) {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= CACHE {
+            map.clear();
+        }
+        map.insert(key, value);
+    }
+
+    fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+impl State {
+    /// The gateway; there from the moment the adapter runs.
+    pub fn core(&self) -> Result<&Core, Failure> {
+        self.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))
+    }
+
+    pub fn cached_name(&self, mxid: &str) -> Option<String> {
+        self.names.get(mxid)
+    }
+
+    pub fn cache_name(&self, mxid: &str, name: &str) {
+        if self.names.get(mxid).as_deref() != Some(name) {
+            self.names.set(mxid.to_owned(), name.to_owned());
+        }
+    }
+
+    pub fn cached_dm(&self, key: &str) -> Option<String> {
+        self.dms.get(key)
+    }
+
+    pub fn cache_dm(&self, key: &str, room: &str) {
+        self.dms.set(key.to_owned(), room.to_owned());
+    }
+
+    pub fn uncache_dm(&self, key: &str) {
+        self.dms.remove(key);
+    }
+
+    pub fn cached_context(&self, room: &str) -> Option<Context> {
+        self.contexts.get(room)
+    }
+
+    pub fn cache_context(&self, room: &str, context: &Context) {
+        self.contexts.set(room.to_owned(), context.clone());
+    }
+
+    pub fn cached_room_ghost(&self, room: &str) -> Option<String> {
+        self.room_ghosts.get(room)
+    }
+
+    pub fn cache_room_ghost(&self, room: &str, ghost: &str) {
+        self.room_ghosts.set(room.to_owned(), ghost.to_owned());
+    }
+
+    async fn deliver(&self, out: &Outbound) -> Result<Receipt, Failure> {
+        let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
+        match &out.chat {
+            Chat::Room(room) => {
+                let room_id = id::room(room);
+                if matches!(out.kind, Kind::Membership(Membership::Leave { .. })) {
+                    self.leave(&ghost, &room_id).await?;
+                    return Ok(Receipt::default());
+                }
+                match self.send(out, &ghost, &room_id).await {
+                    // Kicked out, or never in after a restore: one more try from inside.
+                    Err(error) if error.forbidden() => {
+                        self.enter(&out.user, out.name.as_deref().unwrap_or_default(), room).await?;
+                        self.send(out, &ghost, &room_id).await.map_err(|error| error.failure())
+                    }
+                    result => result.map_err(|error| error.failure()),
+                }
+            }
+            Chat::Direct { person, .. } => {
+                if !says_something(&out.kind) {
+                    return Ok(Receipt::default());
+                }
+                let room = self.dm(&out.user, &ghost, person).await?;
+                match self.send(out, &ghost, &room).await {
+                    Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => {
+                        self.forget_dm(&out.user, person, &room).await?;
+                        let room = self.dm(&out.user, &ghost, person).await?;
+                        self.send(out, &ghost, &room).await.map_err(|error| error.failure())
+                    }
+                    result => result.map_err(|error| error.failure()),
+                }
+            }
+        }
+    }
+
+    /// Sends what an event is on Matrix. The transaction id comes from the stored row, so that the homeserver shows a
+    /// repeated attempt once.
+    async fn send(&self, out: &Outbound, ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
+        let events = match &out.kind {
+            Kind::Failed(failed) => {
+                let why = self.core.get().map(|core| core.text(&failed.sentence, None)).unwrap_or_default();
+                let sentence = crate::api::Sentence::new("matrix.not-delivered").with("why", why);
+                let body = self.core.get().map(|core| core.text(&sentence, None)).unwrap_or_default();
+                vec![Wire::Message(json!({ "msgtype": "m.notice", "body": body }))]
+            }
+            kind => to_matrix::events(kind),
+        };
+        let install = self.core.get().map(|core| core.install_id()).unwrap_or_default();
+        let base = format!("/_matrix/client/v3/rooms/{}", percent(room));
+        let mut ids = Vec::with_capacity(events.len());
+        for (part, event) in events.iter().enumerate() {
+            let txn = format!("pw{install}-{}-{part}", out.id);
+            let answer = match event {
+                Wire::Message(content) => {
+                    self.client.put(&format!("{base}/send/m.room.message/{txn}"), Some(ghost), content).await?
+                }
+                Wire::Redact(target) => {
+                    let path = format!("{base}/redact/{}/{txn}", percent(target));
+                    self.client.put(&path, Some(ghost), &json!({})).await?
+                }
+            };
+            ids.extend(answer["event_id"].as_str().map(ItemId::new));
+        }
+        Ok(Receipt { ids })
+    }
+
+    async fn ping(&self) -> Result<(), MatrixError> {
+        self.client.post("/_matrix/client/v1/appservice/portway/ping", None, &json!({})).await.map(|_| ())
+    }
+}
+
+/// Whether an event is anything at all on Matrix.
+fn says_something(kind: &Kind) -> bool {
+    matches!(kind, Kind::Failed(_)) || !to_matrix::events(kind).is_empty()
+}
+
+pub struct MatrixAdapter(Arc<State>);
+
+impl MatrixAdapter {
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(State {
+            client: Client::new(&config.homeserver, &config.as_token),
+            ghosts: Ghosts {
+                prefix: config.user_prefix.clone(),
+                server: config.server_name.clone(),
+                bot: config.bot.clone(),
+            },
+            config,
+            core: OnceLock::new(),
+            arrived: Notify::new(),
+            bound: OnceLock::new(),
+            names: Cache::new(),
+            dms: Cache::new(),
+            contexts: Cache::new(),
+            room_ghosts: Cache::new(),
+            typing: Cache::new(),
+        }))
+    }
+}
+
+impl Adapter for MatrixAdapter {
+    fn run<'a>(&'a self, core: Core, stop: Stop) -> BoxFuture<'a, Result<(), Fatal>> {
+        async move {
+            let _ = self.0.core.set(core.clone());
+            let listener = appservice::bind(&self.0).await?;
+            let serving = tokio::spawn(appservice::serve(self.0.clone(), core.clone(), listener, stop.clone()));
+            let working = tokio::spawn(super::worker::run(self.0.clone(), core, stop.clone()));
+            // A homeserver that has given up on us for a while comes back at once when it is asked to ping us.
+            tokio::select! {
+                result = self.0.ping() => match result {
+                    Ok(()) => info!("the homeserver reaches the application service"),
+                    Err(error) => warn!(?error, "the homeserver does not ping us; is the registration installed, and are the tokens the same?"),
+                },
+                () = stop.cancelled() => {}
+            }
+            let _ = serving.await;
+            let _ = working.await;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn capabilities(&self, _chat: Option<&Chat>) -> Capabilities {
+        Capabilities {
+            edit: true,
+            reply: true,
+            retract: true,
+            emote: true,
+            subject: false,
+            typing: true,
+            max_text: usize::MAX,
+            ..Capabilities::default()
+        }
+    }
+
+    fn resolve(&self, typed: &str) -> Result<Address, Refusal> {
+        id::resolve(typed)
+    }
+
+    fn print_person(&self, person: &PersonId) -> String {
+        id::person(person)
+    }
+
+    fn print_room(&self, room: &RoomId) -> String {
+        id::room(room)
+    }
+
+    fn print_user(&self, user: &UserId) -> Option<String> {
+        self.0.ghosts.of(user)
+    }
+
+    fn deliver<'a>(&'a self, out: &'a [Outbound]) -> BoxFuture<'a, Result<Receipt, Failure>> {
+        async move {
+            let mut receipt = Receipt::default();
+            for one in out {
+                receipt.ids.extend(self.0.deliver(one).await?.ids);
+            }
+            Ok(receipt)
+        }
+        .boxed()
+    }
+
+    fn signal<'a>(&'a self, signal: Signal) -> BoxFuture<'a, ()> {
+        async move {
+            let SignalKind::Typing(active) = signal.kind;
+            let Some(ghost) = self.0.ghosts.of(&signal.user) else { return };
+            let room = match &signal.chat {
+                Chat::Room(room) => id::room(room),
+                // Nobody is asked into a room because somebody began to write.
+                Chat::Direct { user, person } => match self.0.cached_dm(&format!("dm/{user}/{}", id::person(person))) {
+                    Some(room) => room,
+                    None => return,
+                },
+            };
+            let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", percent(&room), percent(&ghost));
+            let body = if active { json!({ "typing": true, "timeout": TYPING }) } else { json!({ "typing": false }) };
+            let _ = self.0.client.request(Method::PUT, &path, Some(&ghost), Some(&body)).await;
+        }
+        .boxed()
+    }
+
+    fn enter<'a>(
+        &'a self,
+        user: &'a UserId,
+        nick: &'a str,
+        room: &'a RoomId,
+    ) -> BoxFuture<'a, Result<ChatInfo, Failure>> {
+        self.0.enter(user, nick, room).boxed()
+    }
+
+    fn history<'a>(&'a self, room: &'a RoomId, limit: usize) -> BoxFuture<'a, Result<Vec<HistoryItem>, Failure>> {
+        self.0.past(room, limit).boxed()
+    }
+
+    fn registration(&self) -> Option<String> {
+        Some(registration::yaml(&self.0.config))
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        let address = self.0.bound.get().unwrap_or(&self.0.config.listen);
+        vec![Listener { what: "application service", address: address.to_string() }]
+    }
+
+    fn check<'a>(&'a self) -> BoxFuture<'a, Vec<Finding>> {
+        async move {
+            let (level, text) = match self.0.ping().await {
+                Ok(()) => (Level::Ok, "the homeserver reaches us, and we reach it".to_owned()),
+                Err(error) => {
+                    (Level::Fail, format!("{error:?}: install the registration again and restart the homeserver"))
+                }
+            };
+            vec![Finding { level, what: "homeserver".to_owned(), text }]
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,150 @@
+//! Chats of two: a room for each pair of user and person, made by the first message.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::adapter::State;
+use super::ghost::stored;
+use super::id::{self, percent};
+use crate::api::{Failure, PersonId, UserId};
+
+/// What a room is to us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Context {
+    /// A chat of two.
+    Direct {
+        /// The user.
+        user: String,
+        /// The person's full id.
+        person: String,
+    },
+    /// A room.
+    Room,
+}
+
+/// The room of a pair.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Portal {
+    /// The room, while it can be used.
+    room: Option<String>,
+    /// Counts the rooms of this pair: part of the alias by which a room is found again after a crash.
+    generation: u32,
+}
+
+impl State {
+    /// The room in which a user's ghost writes to a person; made where there is none.
+    pub async fn dm(&self, user: &UserId, ghost: &str, person: &PersonId) -> Result<String, Failure> {
+        let key = portal_key(user, person);
+        if let Some(room) = self.cached_dm(&key) {
+            return Ok(room);
+        }
+        let portal = self.portal(&key).await?;
+        if let Some(room) = portal.as_ref().and_then(|portal| portal.room.clone()) {
+            self.cache_dm(&key, &room);
+            return Ok(room);
+        }
+        let generation = portal.map_or(0, |portal| portal.generation);
+        let room = self.make_dm(user, ghost, person, generation).await?;
+        self.remember_dm(user, person, &room, generation).await?;
+        Ok(room)
+    }
+
+    /// The room of a pair can be used no more: the next message makes another.
+    pub async fn forget_dm(&self, user: &UserId, person: &PersonId, room: &str) -> Result<(), Failure> {
+        let key = portal_key(user, person);
+        let Some(portal) = self.portal(&key).await? else { return Ok(()) };
+        if portal.room.as_deref() != Some(room) {
+            return Ok(());
+        }
+        self.uncache_dm(&key);
+        self.put(&key, &Portal { room: None, generation: portal.generation + 1 }).await
+    }
+
+    /// From now on this is the room of the pair.
+    pub async fn remember_dm(
+        &self,
+        user: &UserId,
+        person: &PersonId,
+        room: &str,
+        generation: u32,
+    ) -> Result<(), Failure> {
+        let key = portal_key(user, person);
+        let generation = self.portal(&key).await?.map_or(generation, |portal| portal.generation.max(generation));
+        self.set_context(room, Context::Direct { user: user.to_string(), person: id::person(person) }).await?;
+        self.put(&key, &Portal { room: Some(room.to_owned()), generation }).await?;
+        self.cache_dm(&key, room);
+        Ok(())
+    }
+
+    /// Makes the room. Its alias is the same each time, so that a crash in between does not make two.
+    async fn make_dm(&self, user: &UserId, ghost: &str, person: &PersonId, generation: u32) -> Result<String, Failure> {
+        let mxid = id::person(person);
+        let profile = format!("/_matrix/client/v3/profile/{}", percent(&mxid));
+        if let Err(error) = self.client.get(&profile, Some(ghost)).await {
+            return Err(error.of_person(&mxid, person.server(), &self.config.server_name));
+        }
+        let digest = Sha256::digest(format!("{user}\0{mxid}\0{generation}"));
+        let hash: String = digest[..10].iter().map(|byte| format!("{byte:02x}")).collect();
+        let alias = format!("{}dm_{hash}", self.config.user_prefix);
+        let body = json!({
+            "preset": "trusted_private_chat",
+            "visibility": "private",
+            "is_direct": true,
+            "invite": [mxid],
+            "room_alias_name": alias,
+        });
+        match self.client.post("/_matrix/client/v3/createRoom", Some(ghost), &body).await {
+            Ok(answer) => answer["room_id"]
+                .as_str()
+                .map(str::to_owned)
+                .ok_or_else(|| Failure::temporary("the homeserver made a room and did not say which")),
+            Err(error) if error.is("M_ROOM_IN_USE") => {
+                let full = percent(&format!("#{alias}:{}", self.config.server_name));
+                let answer = self.client.get(&format!("/_matrix/client/v3/directory/room/{full}"), Some(ghost)).await;
+                let answer = answer.map_err(|error| error.failure())?;
+                answer["room_id"].as_str().map(str::to_owned).ok_or_else(|| Failure::temporary("the alias has no room"))
+            }
+            Err(error) => Err(error.of_person(&mxid, person.server(), &self.config.server_name)),
+        }
+    }
+
+    async fn portal(&self, key: &str) -> Result<Option<Portal>, Failure> {
+        let bytes = self.core()?.get(key).await.map_err(|error| stored(&error))?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// What a room is to us, if we know it.
+    pub async fn context(&self, room: &str) -> Result<Option<Context>, Failure> {
+        if let Some(context) = self.cached_context(room) {
+            return Ok(Some(context));
+        }
+        let bytes = self.core()?.get(&format!("room/{room}")).await.map_err(|error| stored(&error))?;
+        let context: Option<Context> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(context) = &context {
+            self.cache_context(room, context);
+        }
+        Ok(context)
+    }
+
+    /// From now on the room is this to us.
+    pub async fn set_context(&self, room: &str, context: Context) -> Result<(), Failure> {
+        if self.cached_context(room).as_ref() == Some(&context) {
+            return Ok(());
+        }
+        self.put(&format!("room/{room}"), &context).await?;
+        self.cache_context(room, &context);
+        Ok(())
+    }
+
+    /// Writes a small value.
+    pub async fn put(&self, key: &str, value: &impl Serialize) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(value).map_err(|error| Failure::temporary(error.to_string()))?;
+        self.core()?.put(key, Some(bytes)).await.map_err(|error| stored(&error))
+    }
+}
+
+fn portal_key(user: &UserId, person: &PersonId) -> String {
+    format!("dm/{user}/{}", id::person(person))
+}

@@ -1,0 +1,232 @@
+//! Pure: from Matrix events to events. Only what is read is parsed; one bad event fails alone.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::{File, ItemId, Kind, Style, Target, Text};
+
+/// A transaction of the homeserver.
+#[derive(Deserialize)]
+pub struct Transaction {
+    /// Events of rooms.
+    #[serde(default)]
+    pub events: Vec<Value>,
+    /// What is not stored (typing).
+    #[serde(default)]
+    pub ephemeral: Vec<Value>,
+    /// The same under its unstable name, from older homeservers.
+    #[serde(default, rename = "de.sorunome.msc2409.ephemeral")]
+    pub ephemeral_unstable: Vec<Value>,
+}
+
+impl Transaction {
+    /// What is not stored, whichever name it came under: once.
+    pub fn signals(&self) -> &[Value] {
+        if self.ephemeral.is_empty() { &self.ephemeral_unstable } else { &self.ephemeral }
+    }
+}
+
+/// The part of an event that is read.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Event {
+    /// Its id.
+    pub event_id: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_: String,
+    /// Its room.
+    pub room_id: String,
+    /// Its sender.
+    pub sender: String,
+    /// When it was sent, by the sender's homeserver.
+    #[serde(default)]
+    pub origin_server_ts: i64,
+    /// For state: what it is the state of.
+    #[serde(default)]
+    pub state_key: Option<String>,
+    /// What it says.
+    #[serde(default)]
+    pub content: Value,
+    /// For a redaction, in rooms before version 11.
+    #[serde(default)]
+    pub redacts: Option<String>,
+    /// What the homeserver adds.
+    #[serde(default)]
+    pub unsigned: Value,
+}
+
+/// What a message says. `None` where it says nothing.
+pub fn message(event: &Event) -> Option<Kind> {
+    match event.type_.as_str() {
+        "m.room.message" => room_message(&event.content),
+        "m.sticker" => Some(Kind::File(file(&event.content))),
+        "m.room.redaction" => {
+            let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
+            Some(Kind::Retract { target: Target::by_id(target) })
+        }
+        "m.reaction" => {
+            let relation = &event.content["m.relates_to"];
+            let (target, key) = (relation["event_id"].as_str()?, relation["key"].as_str()?);
+            Some(Kind::Reaction { target: Target::by_id(target), keys: vec![key.to_owned()] })
+        }
+        "m.room.topic" if event.state_key.is_some() => {
+            Some(Kind::Topic(event.content["topic"].as_str().map(clean).unwrap_or_default()))
+        }
+        "m.room.name" if event.state_key.is_some() => {
+            Some(Kind::Name(event.content["name"].as_str().map(clean).unwrap_or_default()))
+        }
+        "m.room.tombstone" if event.state_key.is_some() => Some(Kind::RoomGone {
+            next: event.content["replacement_room"].as_str().and_then(super::id::read_room),
+            reason: event.content["body"].as_str().map(clean),
+        }),
+        _ => None,
+    }
+}
+
+fn room_message(content: &Value) -> Option<Kind> {
+    let relation = &content["m.relates_to"];
+    if relation["rel_type"] == "m.replace" {
+        let target = Target::by_id(relation["event_id"].as_str()?);
+        let new = text(&content["m.new_content"], false)?;
+        return Some(Kind::Edit { target, new });
+    }
+    match content["msgtype"].as_str()? {
+        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(file(content))),
+        "m.location" => Some(Kind::Location {
+            uri: content["geo_uri"].as_str()?.to_owned(),
+            text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
+        }),
+        _ => {
+            let reply = relation["m.in_reply_to"]["event_id"].as_str();
+            let mut text = text(content, reply.is_some())?;
+            text.reply = reply.map(Target::by_id);
+            if relation["rel_type"] == "m.thread" {
+                text.thread = relation["event_id"].as_str().map(ItemId::new);
+            }
+            Some(Kind::Text(text))
+        }
+    }
+}
+
+fn text(content: &Value, reply: bool) -> Option<Text> {
+    let body = clean(content["body"].as_str()?);
+    let body = if reply { without_fallback(&body) } else { body };
+    let style = match content["msgtype"].as_str() {
+        Some("m.emote") => Style::Emote,
+        Some("m.notice") => Style::Notice,
+        _ => Style::Normal,
+    };
+    Some(Text { body, style, ..Text::default() })
+}
+
+/// The body without the quote that older clients put in front of an answer.
+fn without_fallback(body: &str) -> String {
+    if !body.starts_with("> <") && !body.starts_with("> * <") {
+        return body.to_owned();
+    }
+    let lines: Vec<&str> = body.lines().collect();
+    let quoted = lines.iter().take_while(|line| line.starts_with("> ") || **line == ">").count();
+    match lines.get(quoted) {
+        Some(&"") if quoted + 1 < lines.len() => lines[quoted + 1..].join("\n"),
+        _ => body.to_owned(),
+    }
+}
+
+fn file(content: &Value) -> File {
+    let body = content["body"].as_str().map(clean).unwrap_or_default();
+    let name = content["filename"].as_str().map(clean);
+    // With a name of its own the body is a caption.
+    let caption = name.as_ref().filter(|name| **name != body && !body.is_empty()).map(|_| Text::plain(body.clone()));
+    File {
+        name: name.unwrap_or(body),
+        media_type: content["info"]["mimetype"].as_str().map(clean),
+        size: content["info"]["size"].as_u64(),
+        url: None,
+        caption,
+    }
+}
+
+/// Text without control characters other than tab and line feed; line ends are `\n`.
+fn clean(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        return text.to_owned();
+    }
+    text.replace("\r\n", "\n")
+        .replace('\r', "\n")
+        .chars()
+        .filter(|c| !c.is_control() || *c == '\n' || *c == '\t')
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn parse(type_: &str, content: &Value) -> Option<Kind> {
+        let event = json!({ "event_id": "$e", "type": type_, "room_id": "!r", "sender": "@a:b", "content": content });
+        message(&serde_json::from_value(event).unwrap())
+    }
+
+    #[test]
+    fn the_mapping() {
+        let target = || Target::by_id("$t");
+        for (content, expected) in [
+            (json!({ "msgtype": "m.text", "body": "hi" }), Kind::Text(Text::plain("hi"))),
+            (
+                json!({ "msgtype": "m.emote", "body": "waves" }),
+                Kind::Text(Text { style: Style::Emote, ..Text::plain("waves") }),
+            ),
+            (json!({ "msgtype": "org.example.new", "body": "hi" }), Kind::Text(Text::plain("hi"))),
+            (
+                json!({ "msgtype": "m.text", "body": "> <@x:y> old\n> lines\n\nnew", "m.relates_to": { "m.in_reply_to": { "event_id": "$t" } } }),
+                Kind::Text(Text { reply: Some(target()), ..Text::plain("new") }),
+            ),
+            (
+                json!({ "msgtype": "m.text", "body": "* b", "m.new_content": { "msgtype": "m.text", "body": "b" }, "m.relates_to": { "rel_type": "m.replace", "event_id": "$t" } }),
+                Kind::Edit { target: target(), new: Text::plain("b") },
+            ),
+            (
+                json!({ "msgtype": "m.image", "body": "look", "filename": "a.png", "info": { "mimetype": "image/png", "size": 5 }, "url": "mxc://x/y" }),
+                Kind::File(File {
+                    name: "a.png".into(),
+                    media_type: Some("image/png".into()),
+                    size: Some(5),
+                    url: None,
+                    caption: Some(Text::plain("look")),
+                }),
+            ),
+            (
+                json!({ "msgtype": "m.location", "body": "here", "geo_uri": "geo:1,2" }),
+                Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) },
+            ),
+        ] {
+            assert_eq!(parse("m.room.message", &content), Some(expected), "{content}");
+        }
+        assert_eq!(
+            parse(
+                "m.reaction",
+                &json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": "$t", "key": "+" } })
+            ),
+            Some(Kind::Reaction { target: target(), keys: vec!["+".into()] })
+        );
+        assert_eq!(parse("m.room.redaction", &json!({ "redacts": "$t" })), Some(Kind::Retract { target: target() }));
+    }
+
+    #[test]
+    fn rubbish_says_nothing() {
+        for content in [json!({}), json!({ "msgtype": 5 }), json!({ "msgtype": "m.text" }), json!([1]), json!(null)] {
+            assert_eq!(parse("m.room.message", &content), None, "{content}");
+        }
+        assert_eq!(parse("org.example.dance", &json!({ "body": "x" })), None);
+    }
+
+    #[test]
+    fn either_name_of_ephemeral_is_read_once() {
+        let both = r#"{"events":[],"ephemeral":[1],"de.sorunome.msc2409.ephemeral":[1]}"#;
+        assert_eq!(serde_json::from_str::<Transaction>(both).unwrap().signals().len(), 1);
+        let old = r#"{"events":[],"de.sorunome.msc2409.ephemeral":[1,2]}"#;
+        assert_eq!(serde_json::from_str::<Transaction>(old).unwrap().signals().len(), 2);
+    }
+}

@@ -1,0 +1,112 @@
+//! Rooms: the way in, what is there, what was said.
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::adapter::State;
+use super::dm::Context;
+use super::error::MatrixError;
+use super::from_matrix::{self, Event};
+use super::id::{self, percent};
+use crate::api::{ChatInfo, Condition, Failure, HistoryItem, ItemId, Occupant, RoomId, Sentence, Timestamp, UserId};
+
+impl State {
+    /// Brings a user's ghost into a room and tells what is there.
+    pub async fn enter(&self, user: &UserId, nick: &str, room: &RoomId) -> Result<ChatInfo, Failure> {
+        let ghost = self.ghost(user, Some(nick)).await?;
+        let printed = id::room(room);
+        let unknown = |error: MatrixError| match &error {
+            MatrixError::Refused { status: 404, .. } => Failure::permanent(
+                Condition::ItemNotFound,
+                Sentence::new("matrix.no-such-room").with("room", printed.clone()),
+                "no such room",
+            ),
+            MatrixError::Refused { status: 502 | 504, .. } => Failure::permanent(
+                Condition::RemoteServerNotFound,
+                Sentence::new("matrix.no-such-room").with("room", printed.clone()),
+                "the room's server cannot be reached",
+            ),
+            _ => error.failure(),
+        };
+        let path = format!("/_matrix/client/v3/join/{}", percent(&printed));
+        let joined = self.client.post(&path, Some(&ghost), &json!({})).await.map_err(unknown)?;
+        let room_id = joined["room_id"].as_str().unwrap_or(&printed).to_owned();
+        let canonical = id::read_room(&room_id).ok_or_else(|| Failure::temporary("the homeserver joined no room"))?;
+        self.set_context(&room_id, Context::Room).await?;
+        self.cache_room_ghost(&room_id, &ghost);
+        let base = format!("/_matrix/client/v3/rooms/{}", percent(&room_id));
+        let members =
+            self.client.get(&format!("{base}/joined_members"), Some(&ghost)).await.map_err(|e| e.failure())?;
+        let state = |name: &str| format!("{base}/state/{name}");
+        let name = self.client.get(&state("m.room.name"), Some(&ghost)).await.ok();
+        let topic = self.client.get(&state("m.room.topic"), Some(&ghost)).await.ok();
+        let levels = self.client.get(&state("m.room.power_levels"), Some(&ghost)).await.unwrap_or(Value::Null);
+        let default = levels["users_default"].as_i64().unwrap_or(0);
+        let mut occupants = Vec::new();
+        for (mxid, profile) in members["joined"].as_object().into_iter().flatten() {
+            if self.ghosts.ours(mxid) {
+                continue;
+            }
+            let Some(person) = id::read_person(mxid) else { continue };
+            let level = levels["users"][mxid].as_i64().unwrap_or(default);
+            let name = profile["display_name"].as_str().map(str::to_owned);
+            occupants.push(Occupant { person, name, level });
+        }
+        occupants.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.person.cmp(&b.person)));
+        let text = |value: Option<Value>, key: &str| {
+            value.and_then(|value| value[key].as_str().map(str::to_owned)).filter(|text| !text.is_empty())
+        };
+        Ok(ChatInfo {
+            room: canonical,
+            name: text(name, "name"),
+            topic: text(topic, "topic"),
+            member_count: occupants.len(),
+            members: occupants,
+        })
+    }
+
+    /// A user's ghost leaves a room.
+    pub async fn leave(&self, ghost: &str, room: &str) -> Result<(), Failure> {
+        let path = format!("/_matrix/client/v3/rooms/{}/leave", percent(room));
+        match self.client.request(Method::POST, &path, Some(ghost), Some(&json!({}))).await {
+            Ok(_) => Ok(()),
+            // Not there: that is what was wanted.
+            Err(MatrixError::Refused { status: 403 | 404, .. }) => Ok(()),
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    /// The latest messages of a room, oldest first.
+    pub async fn past(&self, room: &RoomId, limit: usize) -> Result<Vec<HistoryItem>, Failure> {
+        let room_id = id::room(room);
+        let Some(ghost) = self.cached_room_ghost(&room_id) else { return Ok(Vec::new()) };
+        let path = format!(
+            "/_matrix/client/v3/rooms/{}/messages?dir=b&limit={limit}&filter={}",
+            percent(&room_id),
+            percent(r#"{"types":["m.room.message"]}"#)
+        );
+        let page = self.client.get(&path, Some(&ghost)).await.map_err(|error| error.failure())?;
+        let mut items = Vec::new();
+        for value in page["chunk"].as_array().into_iter().flatten() {
+            let Ok(event) = serde_json::from_value::<Event>(value.clone()) else { continue };
+            let Some(kind) = from_matrix::message(&event) else { continue };
+            let sender = match self.ghosts.user(&event.sender) {
+                Some(user) => Err(user),
+                None => match id::read_person(&event.sender) {
+                    Some(person) => Ok(person),
+                    None => continue,
+                },
+            };
+            let name = sender.as_ref().ok().and_then(|person| self.cached_name(&id::person(person)));
+            items.push(HistoryItem {
+                id: ItemId::new(&event.event_id),
+                sender,
+                name,
+                at: Timestamp(event.origin_server_ts),
+                kind,
+            });
+        }
+        items.reverse();
+        Ok(items)
+    }
+}

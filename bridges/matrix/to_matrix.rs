@@ -1,0 +1,126 @@
+//! Pure: from events to Matrix events.
+
+use serde_json::{Value, json};
+
+use crate::api::{Kind, Style, Target, Text};
+
+/// The longest body of one event in bytes. An event may have 65,536 bytes in all (client-server API, section 10.2), and
+/// JSON escapes may double what a body takes.
+const MAX_BODY: usize = 24 << 10;
+
+/// What is to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wire {
+    /// An event of type `m.room.message` with this content.
+    Message(Value),
+    /// A redaction of this event.
+    Redact(String),
+}
+
+/// The Matrix events of an event, in order. Empty where it says nothing on Matrix.
+pub fn events(kind: &Kind) -> Vec<Wire> {
+    match kind {
+        Kind::Text(text) => texts(text),
+        Kind::Edit { target: Target { id: Some(target), .. }, new } => {
+            let mut parts = texts(new);
+            if let Some(Wire::Message(content)) = parts.first_mut() {
+                let mut edit = content.clone();
+                edit["body"] = Value::String(format!("* {}", content["body"].as_str().unwrap_or_default()));
+                edit["m.new_content"] = content.clone();
+                edit["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": target.as_str() });
+                *content = edit;
+            }
+            parts
+        }
+        Kind::Retract { target: Target { id: Some(target), .. } } => vec![Wire::Redact(target.to_string())],
+        _ => Vec::new(),
+    }
+}
+
+/// A text as one event or, where it is long, several.
+fn texts(text: &Text) -> Vec<Wire> {
+    let msgtype = match text.style {
+        Style::Normal => "m.text",
+        Style::Emote => "m.emote",
+        Style::Notice => "m.notice",
+    };
+    let body = match &text.subject {
+        Some(subject) => format!("{subject}\n\n{}", text.body),
+        None => text.body.clone(),
+    };
+    let mut parts: Vec<Wire> = split(&body, MAX_BODY)
+        .into_iter()
+        .map(|part| Wire::Message(json!({ "msgtype": msgtype, "body": part })))
+        .collect();
+    if let (Some(Wire::Message(first)), Some(Target { id: Some(target), .. })) = (parts.first_mut(), &text.reply) {
+        first["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": target.as_str() } });
+    }
+    parts
+}
+
+/// Splits text into parts of at most `most` bytes, at line ends where there are some, else between characters.
+fn split(text: &str, most: usize) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while rest.len() > most {
+        let mut end = most;
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        let cut = rest[..end].rfind('\n').map_or(end, |line| line + 1);
+        parts.push(&rest[..cut]);
+        rest = &rest[cut..];
+    }
+    parts.push(rest);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mapping() {
+        let target = Target::by_id("$t");
+        for (kind, expected) in [
+            (Kind::Text(Text::plain("hi")), r#"{"body":"hi","msgtype":"m.text"}"#),
+            (
+                Kind::Text(Text { style: Style::Emote, ..Text::plain("waves") }),
+                r#"{"body":"waves","msgtype":"m.emote"}"#,
+            ),
+            (
+                Kind::Text(Text { subject: Some("S".into()), ..Text::plain("hi") }),
+                r#"{"body":"S\n\nhi","msgtype":"m.text"}"#,
+            ),
+            (
+                Kind::Text(Text { reply: Some(target.clone()), ..Text::plain("yes") }),
+                r#"{"body":"yes","m.relates_to":{"m.in_reply_to":{"event_id":"$t"}},"msgtype":"m.text"}"#,
+            ),
+            (
+                Kind::Edit { target: target.clone(), new: Text::plain("new") },
+                r#"{"body":"* new","m.new_content":{"body":"new","msgtype":"m.text"},"m.relates_to":{"event_id":"$t","rel_type":"m.replace"},"msgtype":"m.text"}"#,
+            ),
+        ] {
+            let events = events(&kind);
+            let [Wire::Message(content)] = events.as_slice() else { panic!("{events:?}") };
+            assert_eq!(content.to_string(), expected);
+        }
+        assert_eq!(events(&Kind::Retract { target }), [Wire::Redact("$t".into())]);
+    }
+
+    #[test]
+    fn long_text_is_split_and_never_cut() {
+        let body = format!("{}\n{}", "a".repeat(MAX_BODY - 10), "\u{1f600}".repeat(MAX_BODY / 4));
+        let parts = events(&Kind::Text(Text::plain(body.clone())));
+        assert_eq!(parts.len(), 2);
+        let joined: String = parts
+            .iter()
+            .map(|part| match part {
+                Wire::Message(content) => content["body"].as_str().unwrap(),
+                Wire::Redact(_) => "",
+            })
+            .collect();
+        assert_eq!(joined, body);
+        assert!(parts.iter().all(|part| matches!(part, Wire::Message(content) if content.to_string().len() < 60_000)));
+    }
+}

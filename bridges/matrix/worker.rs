@@ -1,0 +1,312 @@
+//! Turns committed transactions into events, in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tracing::{debug, warn};
+
+use super::adapter::State;
+use super::dm::Context;
+use super::from_matrix::{self, Event, Transaction};
+use super::id::{self, percent};
+use crate::api::{
+    Chat, Core, Failure, Inbound, InboxId, ItemId, Kind, Membership, PersonId, Sentence, Stop, Submission, Timestamp,
+    UserId,
+};
+
+/// How many transactions are read at once.
+const READ: usize = 32;
+
+/// How long the homeserver is left alone after a look-up failed.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// How often a look-up is tried before an event is given up.
+const TRIES: usize = 30;
+
+/// Works until the stop signal, first on what an earlier run left.
+pub async fn run(state: Arc<State>, core: Core, stop: Stop) {
+    let mut done: Option<InboxId> = None;
+    loop {
+        let items = match core.inbox(done, READ).await {
+            Ok(items) => items,
+            Err(error) => {
+                warn!(%error, "the inbox cannot be read, trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => continue,
+                    () = stop.cancelled() => return,
+                }
+            }
+        };
+        if items.is_empty() {
+            tokio::select! {
+                () = state.arrived.notified() => continue,
+                () = stop.cancelled() => return,
+            }
+        }
+        for item in items {
+            tokio::select! {
+                () = work(&state, &core, item.id, &item.raw) => {}
+                () = stop.cancelled() => return,
+            }
+            done = Some(item.id);
+        }
+    }
+}
+
+/// Works on one transaction until it is done.
+async fn work(state: &State, core: &Core, item: InboxId, raw: &[u8]) {
+    let transaction: Transaction = match serde_json::from_slice(raw) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let _ = core.bury(item, &error.to_string()).await;
+            return;
+        }
+    };
+    let mut events = Vec::with_capacity(transaction.events.len());
+    for value in transaction.events {
+        let event: Event = match serde_json::from_value(value) {
+            Ok(event) => event,
+            Err(error) => {
+                debug!(%error, "an event that cannot be read");
+                core.loss("unreadable-event");
+                continue;
+            }
+        };
+        for attempt in 1.. {
+            match translate(state, core, &event).await {
+                Ok(inbound) => {
+                    events.extend(inbound);
+                    break;
+                }
+                Err(Failure::Temporary { retry_after, detail, .. }) if attempt < TRIES => {
+                    warn!(detail, "an event waits for the homeserver");
+                    tokio::time::sleep(retry_after.unwrap_or(PAUSE)).await;
+                }
+                Err(failure) => {
+                    warn!(%failure, event = event.event_id, "an event was given up");
+                    core.loss("lookup");
+                    break;
+                }
+            }
+        }
+    }
+    let submission = Submission { events, completes: Some(item), ..Submission::default() };
+    while let Err(error) = core.submit(submission.clone()).await {
+        warn!(%error, "events cannot be stored, trying again");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What one event is to us.
+async fn translate(state: &State, core: &Core, event: &Event) -> Result<Option<Inbound>, Failure> {
+    if event.type_ == "m.room.member" {
+        return member(state, core, event).await;
+    }
+    if state.ghosts.ours(&event.sender) {
+        return Ok(None);
+    }
+    let (Some(sender), Some(context)) = (id::read_person(&event.sender), state.context(&event.room_id).await?) else {
+        return Ok(None);
+    };
+    let kind = if event.type_ == "m.room.encrypted" {
+        match encrypted(state, core, event, &context).await? {
+            Some(kind) => kind,
+            None => return Ok(None),
+        }
+    } else {
+        match from_matrix::message(event) {
+            Some(kind) => kind,
+            None => return Ok(None),
+        }
+    };
+    Ok(inbound(state, &context, event, sender, kind))
+}
+
+/// An event in the chat that its room is to us.
+fn inbound(state: &State, context: &Context, event: &Event, sender: PersonId, kind: Kind) -> Option<Inbound> {
+    let chat = match context {
+        Context::Direct { user, .. } => Chat::Direct { user: UserId::parse(user).ok()?, person: sender.clone() },
+        Context::Room => Chat::Room(id::read_room(&event.room_id)?),
+    };
+    Some(Inbound {
+        id: Some(ItemId::new(&event.event_id)),
+        other_ids: Vec::new(),
+        chat,
+        sender_name: state.cached_name(&event.sender),
+        sender,
+        at: Timestamp(event.origin_server_ts),
+        kind,
+    })
+}
+
+/// Encrypted messages: one notice to either side per room and sender, never silence.
+async fn encrypted(state: &State, core: &Core, event: &Event, context: &Context) -> Result<Option<Kind>, Failure> {
+    let key = format!("encrypted/{}/{}", event.room_id, event.sender);
+    if core.get(&key).await.map_err(|error| Failure::temporary(error.to_string()))?.is_some() {
+        core.loss("encrypted");
+        return Ok(None);
+    }
+    let ghost = match context {
+        Context::Direct { user, .. } => UserId::parse(user).ok().and_then(|user| state.ghosts.of(&user)),
+        Context::Room => state.cached_room_ghost(&event.room_id),
+    };
+    if let Some(ghost) = ghost {
+        let sentence = Sentence::new("matrix.cannot-read").with("user", ghost.clone());
+        let body = json!({ "msgtype": "m.notice", "body": core.text(&sentence, None) });
+        let txn = format!("pw{}-enc-{}", core.install_id(), event.event_id.trim_start_matches('$'));
+        let path =
+            format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{}", percent(&event.room_id), percent(&txn));
+        match state.client.put(&path, Some(&ghost), &body).await {
+            Err(error) if matches!(error.failure(), Failure::Temporary { .. }) => return Err(error.failure()),
+            _ => {}
+        }
+    }
+    state.put(&key, &true).await?;
+    Ok(Some(Kind::Encrypted { scheme: "Matrix".to_owned() }))
+}
+
+/// Somebody came, went, was asked in or was sent away.
+async fn member(state: &State, core: &Core, event: &Event) -> Result<Option<Inbound>, Failure> {
+    let (Some(whom), Some(membership)) = (event.state_key.as_deref(), event.content["membership"].as_str()) else {
+        return Ok(None);
+    };
+    if state.ghosts.ours(whom) {
+        if state.ghosts.ours(&event.sender) {
+            return Ok(None);
+        }
+        let (Some(user), Some(sender)) = (state.ghosts.user(whom), id::read_person(&event.sender)) else {
+            return Ok(None);
+        };
+        return match membership {
+            "invite" => invited(state, core, event, user, whom, sender).await,
+            "leave" | "ban" => match state.context(&event.room_id).await? {
+                Some(Context::Direct { person, .. }) => {
+                    if let Some(person) = id::read_person(&person) {
+                        state.forget_dm(&user, &person, &event.room_id).await?;
+                    }
+                    Ok(None)
+                }
+                Some(context @ Context::Room) => {
+                    let reason = event.content["reason"].as_str().map(str::to_owned);
+                    let kick = Membership::Kick { person: None, user: Some(user), reason, ban: membership == "ban" };
+                    Ok(inbound(state, &context, event, sender, Kind::Membership(kick)))
+                }
+                None => Ok(None),
+            },
+            _ => Ok(None),
+        };
+    }
+    let Some(person) = id::read_person(whom) else { return Ok(None) };
+    let name = event.content["displayname"].as_str().map(str::to_owned);
+    if let Some(name) = &name {
+        state.cache_name(whom, name);
+        core.seen(Ok(person.clone()), Some(name.clone()));
+    }
+    let Some(context) = state.context(&event.room_id).await? else { return Ok(None) };
+    if let Context::Direct { user, .. } = &context {
+        if matches!(membership, "leave" | "ban")
+            && let Ok(user) = UserId::parse(user)
+        {
+            state.forget_dm(&user, &person, &event.room_id).await?;
+        }
+        return Ok(None);
+    }
+    let reason = event.content["reason"].as_str().map(str::to_owned);
+    let change = match membership {
+        "join" => Membership::Join { name },
+        "leave" if event.sender == whom => Membership::Leave { reason },
+        "leave" | "ban" => {
+            let by = id::read_person(&event.sender).unwrap_or_else(|| person.clone());
+            let kick = Membership::Kick { person: Some(person), user: None, reason, ban: membership == "ban" };
+            return Ok(inbound(state, &context, event, by, Kind::Membership(kick)));
+        }
+        _ => return Ok(None),
+    };
+    Ok(inbound(state, &context, event, person, Kind::Membership(change)))
+}
+
+/// A person asks a user's ghost in. A chat of two is joined; a room is offered to the user, who may join it as a MUC.
+async fn invited(
+    state: &State,
+    core: &Core,
+    event: &Event,
+    user: UserId,
+    ghost: &str,
+    sender: PersonId,
+) -> Result<Option<Inbound>, Failure> {
+    if !core.allows(&user) {
+        state.leave(ghost, &event.room_id).await?;
+        return Ok(None);
+    }
+    let ghost = state.ghost(&user, None).await?;
+    let stripped = event.unsigned["invite_room_state"].as_array();
+    let named = stripped.into_iter().flatten().find_map(|state| match state["type"].as_str() {
+        Some("m.room.name") => state["content"]["name"].as_str().map(str::to_owned),
+        Some("m.room.canonical_alias") => state["content"]["alias"].as_str().map(str::to_owned),
+        _ => None,
+    });
+    let direct = event.content["is_direct"].as_bool().unwrap_or(false);
+    if direct || named.is_none() {
+        let path = format!("/_matrix/client/v3/join/{}", percent(&event.room_id));
+        match state.client.post(&path, Some(&ghost), &json!({})).await {
+            Ok(_) => {}
+            // The invitation was taken back, or the room is gone.
+            Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => return Ok(None),
+            Err(error) => return Err(error.failure()),
+        }
+        let path = format!("/_matrix/client/v3/rooms/{}/joined_members", percent(&event.room_id));
+        let members = state.client.get(&path, Some(&ghost)).await.map_err(|error| error.failure())?;
+        let count = members["joined"].as_object().map_or(0, serde_json::Map::len);
+        if let Some(name) = members["joined"][&event.sender]["display_name"].as_str() {
+            state.cache_name(&event.sender, name);
+        }
+        if direct || count <= 2 {
+            state.remember_dm(&user, &sender, &event.room_id, 0).await?;
+            return Ok(None);
+        }
+        state.cache_room_ghost(&event.room_id, &ghost);
+    }
+    let Some(room) = id::read_room(&event.room_id) else { return Ok(None) };
+    state.set_context(&event.room_id, Context::Room).await?;
+    let reason = event.content["reason"].as_str().map(str::to_owned);
+    let kind = Kind::Membership(Membership::Invite { room, user: user.clone(), reason, name: named });
+    let context = Context::Direct { user: user.to_string(), person: event.sender.clone() };
+    Ok(inbound(state, &context, event, sender, kind))
+}
+
+/// What is not stored: who is writing.
+pub async fn signals(state: &State, core: &Core, signals: &[Value]) {
+    for signal in signals.iter().filter(|signal| signal["type"] == "m.typing") {
+        let Some(room) = signal["room_id"].as_str() else { continue };
+        let Ok(Some(context)) = state.context(room).await else { continue };
+        let now: Vec<String> = signal["content"]["user_ids"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|user| user.as_str().filter(|user| !state.ghosts.ours(user)).map(str::to_owned))
+            .take(50)
+            .collect();
+        let before = state.typing.get(room).unwrap_or_default();
+        state.typing.set(room.to_owned(), now.clone());
+        let begun = now.iter().filter(|user| !before.contains(user)).map(|user| (user, true));
+        let ended = before.iter().filter(|user| !now.contains(user)).map(|user| (user, false));
+        for (mxid, active) in begun.chain(ended) {
+            let Some(person) = id::read_person(mxid) else { continue };
+            let event = Event {
+                event_id: String::new(),
+                type_: "m.typing".to_owned(),
+                room_id: room.to_owned(),
+                sender: mxid.clone(),
+                origin_server_ts: core.now().0,
+                state_key: None,
+                content: Value::Null,
+                redacts: None,
+                unsigned: Value::Null,
+            };
+            if let Some(inbound) = inbound(state, &context, &event, person, Kind::Typing { active }) {
+                core.signal(Inbound { id: None, ..inbound });
+            }
+        }
+    }
+}
