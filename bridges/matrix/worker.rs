@@ -99,10 +99,15 @@ async fn work(state: &State, core: &Core, item: InboxId, raw: &[u8]) {
 }
 
 /// What one event is to us.
-async fn translate(state: &State, core: &Core, event: &Event) -> Result<Option<Inbound>, Failure> {
+async fn translate(state: &State, core: &Core, event: &Event) -> Result<Vec<Inbound>, Failure> {
     if event.type_ == "m.room.member" {
         return member(state, core, event).await;
     }
+    Ok(said(state, core, event).await?.into_iter().collect())
+}
+
+/// What somebody said.
+async fn said(state: &State, core: &Core, event: &Event) -> Result<Option<Inbound>, Failure> {
     if state.ghosts.ours(&event.sender) {
         return Ok(None);
     }
@@ -167,16 +172,16 @@ async fn encrypted(state: &State, core: &Core, event: &Event, context: &Context)
 }
 
 /// Somebody came, went, was asked in or was sent away.
-async fn member(state: &State, core: &Core, event: &Event) -> Result<Option<Inbound>, Failure> {
+async fn member(state: &State, core: &Core, event: &Event) -> Result<Vec<Inbound>, Failure> {
     let (Some(whom), Some(membership)) = (event.state_key.as_deref(), event.content["membership"].as_str()) else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     if state.ghosts.ours(whom) {
         if state.ghosts.ours(&event.sender) {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let (Some(user), Some(sender)) = (state.ghosts.user(whom), id::read_person(&event.sender)) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         return match membership {
             "invite" => invited(state, core, event, user, whom, sender).await,
@@ -185,32 +190,32 @@ async fn member(state: &State, core: &Core, event: &Event) -> Result<Option<Inbo
                     if let Some(person) = id::read_person(&person) {
                         state.forget_dm(&user, &person, &event.room_id).await?;
                     }
-                    Ok(None)
+                    Ok(Vec::new())
                 }
                 Some(context @ Context::Room) => {
                     let reason = event.content["reason"].as_str().map(str::to_owned);
                     let kick = Membership::Kick { person: None, user: Some(user), reason, ban: membership == "ban" };
-                    Ok(inbound(state, &context, event, sender, Kind::Membership(kick)))
+                    Ok(inbound(state, &context, event, sender, Kind::Membership(kick)).into_iter().collect())
                 }
-                None => Ok(None),
+                None => Ok(Vec::new()),
             },
-            _ => Ok(None),
+            _ => Ok(Vec::new()),
         };
     }
-    let Some(person) = id::read_person(whom) else { return Ok(None) };
+    let Some(person) = id::read_person(whom) else { return Ok(Vec::new()) };
     let name = event.content["displayname"].as_str().map(str::to_owned);
     if let Some(name) = &name {
         state.cache_name(whom, name);
         core.seen(Ok(person.clone()), Some(name.clone()));
     }
-    let Some(context) = state.context(&event.room_id).await? else { return Ok(None) };
+    let Some(context) = state.context(&event.room_id).await? else { return Ok(Vec::new()) };
     if let Context::Direct { user, .. } = &context {
         if matches!(membership, "leave" | "ban")
             && let Ok(user) = UserId::parse(user)
         {
             state.forget_dm(&user, &person, &event.room_id).await?;
         }
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let reason = event.content["reason"].as_str().map(str::to_owned);
     let change = match membership {
@@ -219,11 +224,11 @@ async fn member(state: &State, core: &Core, event: &Event) -> Result<Option<Inbo
         "leave" | "ban" => {
             let by = id::read_person(&event.sender).unwrap_or_else(|| person.clone());
             let kick = Membership::Kick { person: Some(person), user: None, reason, ban: membership == "ban" };
-            return Ok(inbound(state, &context, event, by, Kind::Membership(kick)));
+            return Ok(inbound(state, &context, event, by, Kind::Membership(kick)).into_iter().collect());
         }
-        _ => return Ok(None),
+        _ => return Ok(Vec::new()),
     };
-    Ok(inbound(state, &context, event, person, Kind::Membership(change)))
+    Ok(inbound(state, &context, event, person, Kind::Membership(change)).into_iter().collect())
 }
 
 /// A person asks a user's ghost in. A chat of two is joined; a room is offered to the user, who may join it as a MUC.
@@ -234,10 +239,10 @@ async fn invited(
     user: UserId,
     ghost: &str,
     sender: PersonId,
-) -> Result<Option<Inbound>, Failure> {
+) -> Result<Vec<Inbound>, Failure> {
     if !core.allows(&user) {
         state.leave(ghost, &event.room_id).await?;
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let ghost = state.ghost(&user, None).await?;
     let stripped = event.unsigned["invite_room_state"].as_array();
@@ -252,9 +257,10 @@ async fn invited(
         match state.client.post(&path, Some(&ghost), &json!({})).await {
             Ok(_) => {}
             // The invitation was taken back, or the room is gone.
-            Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => return Ok(None),
+            Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => return Ok(Vec::new()),
             Err(error) => return Err(error.failure()),
         }
+        state.cache_room_ghost(&event.room_id, &ghost);
         let path = format!("/_matrix/client/v3/rooms/{}/joined_members", percent(&event.room_id));
         let members = state.client.get(&path, Some(&ghost)).await.map_err(|error| error.failure())?;
         let count = members["joined"].as_object().map_or(0, serde_json::Map::len);
@@ -263,16 +269,36 @@ async fn invited(
         }
         if direct || count <= 2 {
             state.remember_dm(&user, &sender, &event.room_id, 0).await?;
-            return Ok(None);
+            return missed(state, &event.room_id, &user).await;
         }
-        state.cache_room_ghost(&event.room_id, &ghost);
     }
-    let Some(room) = id::read_room(&event.room_id) else { return Ok(None) };
+    let Some(room) = id::read_room(&event.room_id) else { return Ok(Vec::new()) };
     state.set_context(&event.room_id, Context::Room).await?;
     let reason = event.content["reason"].as_str().map(str::to_owned);
     let kind = Kind::Membership(Membership::Invite { room, user: user.clone(), reason, name: named });
     let context = Context::Direct { user: user.to_string(), person: event.sender.clone() };
-    Ok(inbound(state, &context, event, sender, kind))
+    Ok(inbound(state, &context, event, sender, kind).into_iter().collect())
+}
+
+/// What was said between the invitation and the ghost's arrival: the homeserver does not push that. What it pushes all
+/// the same is recognised by its id.
+async fn missed(state: &State, room: &str, user: &UserId) -> Result<Vec<Inbound>, Failure> {
+    let Some(id) = id::read_room(room) else { return Ok(Vec::new()) };
+    let items = state.past(&id, READ).await?.into_iter();
+    Ok(items
+        .filter_map(|item| {
+            let sender = item.sender.ok()?;
+            Some(Inbound {
+                id: Some(item.id),
+                other_ids: Vec::new(),
+                chat: Chat::Direct { user: user.clone(), person: sender.clone() },
+                sender_name: item.name,
+                sender,
+                at: item.at,
+                kind: item.kind,
+            })
+        })
+        .collect())
 }
 
 /// What is not stored: who is writing.
