@@ -123,6 +123,9 @@ pub trait CorePort: Send + Sync {
     /// The event by one of its ids on this network in this chat.
     fn find<'a>(&'a self, chat: &'a Chat, id: &'a ItemId) -> BoxFuture<'a, Result<Option<EventId>, Closed>>;
 
+    /// The chat of an event, by its number, while it is remembered.
+    fn chat_of(&self, event: EventId) -> BoxFuture<'_, Result<Option<Chat>, Closed>>;
+
     /// Whether this user may be reached from and may use the network (the list `gateway.allow`).
     fn allows(&self, user: &UserId) -> bool;
 

@@ -66,6 +66,12 @@ pub trait Adapter: Send + Sync {
     /// What can be carried, in a chat or in general. Cheap.
     fn capabilities(&self, chat: Option<&Chat>) -> Capabilities;
 
+    /// The first wait after a temporary failure, where the configuration sets another than the descriptor: the whole
+    /// schedule is scaled by it.
+    fn first_retry(&self) -> Option<Duration> {
+        None
+    }
+
     /// Resolves what a user typed or pasted to a person or a room. Does not ask the network whether it exists.
     ///
     /// # Errors

@@ -1,26 +1,89 @@
-//! Placeholder until the branch of this network lands.
-use super::api::{Adapter, ConfigErrors, Descriptor, Network};
+//! Mail, in shared mode: the gateway takes mail for its domain by LMTP or SMTP and hands mail to a smarthost.
+//!
+//! Inwards: [`receive`] speaks the protocol and commits, [`from_mail`] (pure) turns a mail into text with the help of
+//! [`html`] and [`quote`], [`bounce`] reads delivery reports. Outwards: [`to_mail`] (pure) writes a mail, [`subject`] and
+//! [`thread`] say where it belongs, [`send`] hands it over. [`address`] maps users and people to addresses.
+
+mod adapter;
+mod address;
+mod bounce;
+mod config;
+mod from_mail;
+mod html;
+mod quote;
+mod receive;
+mod send;
+mod status;
+mod subject;
+mod thread;
+mod to_mail;
+
+use std::time::Duration;
+
+use super::api::{Adapter, ConfigErrors, Descriptor, Network, SentenceDef};
+
 /// The network.
-pub struct Net;
+pub struct Email;
+
 /// The one instance.
-pub static NETWORK: Net = Net;
-impl Network for Net {
+pub static NETWORK: Email = Email;
+
+const MINUTE: u64 = 60;
+
+/// Waits between tries.
+const RETRY: &[Duration] = &[
+    Duration::from_secs(MINUTE),
+    Duration::from_secs(2 * MINUTE),
+    Duration::from_secs(5 * MINUTE),
+    Duration::from_secs(10 * MINUTE),
+    Duration::from_secs(15 * MINUTE),
+    Duration::from_secs(30 * MINUTE),
+    Duration::from_secs(60 * MINUTE),
+    Duration::from_secs(120 * MINUTE),
+];
+
+/// When the sender hears that we are still trying.
+const NOTICES: &[Duration] = &[Duration::from_secs(15 * MINUTE), Duration::from_secs(360 * MINUTE)];
+
+const fn en(key: &'static str, text: &'static str) -> SentenceDef {
+    SentenceDef { key, lang: "en", text }
+}
+
+const SENTENCES: &[SentenceDef] = &[
+    en("email.attachment", "[attachment: {about}]"),
+    en("email.bad-address", "“{typed}” is no mail address. Write it as name@example.com."),
+    en("email.full", "The mailbox of {person} is full."),
+    en("email.kept", "[the rest of this mail is kept by the gateway; its admin can get it for you]"),
+    en(
+        "email.needs-encryption",
+        "The mail server of {person} takes encrypted mail only, which cannot be sent from here.",
+    ),
+    en("email.no-such-domain", "There is no mail server for {person}."),
+    en("email.no-such-user", "There is no mailbox {person}."),
+    en("email.no-text", "[a mail without text]"),
+    en("email.no-utf8", "The mail server of {person} does not take addresses with such letters."),
+    en("email.refused", "The mail server refused this: {why}"),
+    en("email.too-big", "This is too big for the mail server of {person}."),
+];
+
+impl Network for Email {
     fn describe(&self) -> Descriptor {
         Descriptor {
             id: "email",
-            name: "email",
-            disco_type: "email",
-            config_example: "",
-            config_keys: &[],
-            secret_keys: &[],
-            sentences: &[],
+            name: "Email",
+            disco_type: "smtp",
+            config_example: config::EXAMPLE,
+            config_keys: config::KEYS,
+            secret_keys: &["smarthost"],
+            sentences: SENTENCES,
             rooms: false,
-            retry: &[],
-            give_up: std::time::Duration::ZERO,
-            notices: &[],
+            retry: RETRY,
+            give_up: Duration::from_secs(2 * 24 * 60 * MINUTE),
+            notices: NOTICES,
         }
     }
-    fn configure(&self, _raw: toml::Table) -> Result<Box<dyn Adapter>, ConfigErrors> {
-        Err(ConfigErrors::default())
+
+    fn configure(&self, raw: toml::Table) -> Result<Box<dyn Adapter>, ConfigErrors> {
+        Ok(Box::new(adapter::EmailAdapter::new(config::read(&raw)?)))
     }
 }

@@ -237,7 +237,12 @@ impl Delivery {
     fn wait(&self, attempts: u32) -> Duration {
         let schedule = self.0.descriptor.retry;
         let index = usize::try_from(attempts - 1).unwrap_or(usize::MAX).min(schedule.len().saturating_sub(1));
-        let wait = schedule.get(index).copied().unwrap_or(Duration::from_secs(30));
+        let mut wait = schedule.get(index).copied().unwrap_or(Duration::from_secs(30));
+        if let (Some(first), Some(usual)) = (self.0.adapter.first_retry(), schedule.first())
+            && !usual.is_zero()
+        {
+            wait = wait.mul_f64(first.as_secs_f64() / usual.as_secs_f64());
+        }
         wait.mul_f64(0.8 + 0.4 * rand::random::<f64>())
     }
 }

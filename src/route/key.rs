@@ -44,6 +44,16 @@ pub fn chat(chat: &Chat) -> String {
     key
 }
 
+/// The chat of a key of two that [`chat`] made. `None` for the key of a room.
+#[must_use]
+pub fn read_direct(key: &str) -> Option<Chat> {
+    let (user, person) = key.strip_prefix("d/")?.split_once('/')?;
+    let (local, host) = user.split_once('@')?;
+    let (name, server) = person.split_once('%')?;
+    let user = portway_bridges::api::UserId::new(&unpart(local)?, &unpart(host)?).ok()?;
+    Some(Chat::Direct { user, person: PersonId::new(&unpart(name)?, &unpart(server)?).ok()? })
+}
+
 /// The key of a person as a sender.
 #[must_use]
 pub fn person(person: &PersonId) -> String {
@@ -71,6 +81,18 @@ pub fn resent(id: &str, content: &[u8], at: Timestamp) -> String {
     key.push('/');
     key.push_str(id);
     key
+}
+
+fn unpart(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('=') {
+        out.push_str(before);
+        out.push(char::from(u8::from_str_radix(behind.get(..2)?, 16).ok()?));
+        rest = &behind[2..];
+    }
+    out.push_str(rest);
+    Some(out)
 }
 
 fn part(key: &mut String, text: &str) {
@@ -107,6 +129,15 @@ mod tests {
         ];
         for (n, key) in keys.iter().enumerate() {
             assert!(!keys[..n].contains(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_a_chat_of_two_leads_back() {
+        for (local, server) in [("c", "d"), ("c%d/e=f@g", "h%i"), ("ü", "😀")] {
+            let user = UserId::new("a/b", "c=d").unwrap();
+            let direct = Chat::Direct { user, person: PersonId::new(local, server).unwrap() };
+            assert_eq!(read_direct(&chat(&direct)), Some(direct));
         }
     }
 

@@ -90,6 +90,14 @@ impl CorePort for Port {
         .boxed()
     }
 
+    fn chat_of(&self, event: EventId) -> BoxFuture<'_, Result<Option<Chat>, Closed>> {
+        async move {
+            let found = self.store.message(event).await.map_err(closed)?;
+            Ok(found.and_then(|message| key::read_direct(&message.chat)))
+        }
+        .boxed()
+    }
+
     fn allows(&self, user: &UserId) -> bool {
         self.access.allows(user)
     }

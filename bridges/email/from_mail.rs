@@ -1,0 +1,292 @@
+//! Pure: from a mail to text.
+
+use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders, PartType};
+use sha2::{Digest, Sha256};
+
+use super::{address, html, quote};
+use crate::api::{PersonId, Timestamp};
+
+/// The most parts that are looked at; a mail with more is shown as one attachment.
+const PARTS: usize = 1000;
+
+/// The longest text that is passed on in bytes; the rest is in the original, which is kept.
+const TEXT: usize = 60 << 10;
+
+/// How many attachments are named.
+const NAMED: usize = 20;
+
+/// What a mail says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// Its Message-ID without angle brackets; made up from its content where it has no usable one.
+    pub message_id: String,
+    /// The Message-IDs that it answers, oldest first.
+    pub references: Vec<String>,
+    /// Who wrote it.
+    pub from: Option<PersonId>,
+    /// Their address as they write it.
+    pub from_spelling: Option<String>,
+    /// Their name, where it can be shown.
+    pub from_name: Option<String>,
+    /// Where answers go, if not to `from`.
+    pub reply_to: Option<String>,
+    /// The subject.
+    pub subject: Option<String>,
+    /// When it was written; never later than now.
+    pub at: Timestamp,
+    /// The new part of its text.
+    pub text: String,
+    /// Attachments, in words.
+    pub attachments: Vec<String>,
+    /// Whether text was left out: quotes, a signature, or what is too long.
+    pub trimmed: bool,
+    /// Whether the text was too long.
+    pub too_long: bool,
+    /// Whether a machine wrote it (RFC 3834): it is delivered and never answered by one.
+    pub automatic: bool,
+}
+
+/// Reads a mail. There is always something to show.
+pub fn read(raw: &[u8], now: Timestamp) -> Letter {
+    let hash = Sha256::digest(raw);
+    let made_up: String = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    let empty = Letter {
+        message_id: format!("{made_up}@portway.invalid"),
+        references: Vec::new(),
+        from: None,
+        from_spelling: None,
+        from_name: None,
+        reply_to: None,
+        subject: None,
+        at: now,
+        text: String::new(),
+        attachments: Vec::new(),
+        trimmed: false,
+        too_long: false,
+        automatic: false,
+    };
+    // What would make a tree too deep or too wide is not parsed at all.
+    if markers(raw) > PARTS {
+        return Letter { attachments: vec!["message/rfc822".to_owned()], trimmed: true, ..empty };
+    }
+    let Some(mail) = MessageParser::default().parse(raw) else { return empty };
+    let from = mail.from().and_then(|from| from.first());
+    let spelling = from.and_then(|from| from.address()).map(clean);
+    let mut letter = Letter {
+        message_id: mail.message_id().filter(|id| is_id(id)).map_or(empty.message_id.clone(), str::to_owned),
+        references: ids(mail.references()).into_iter().chain(ids(mail.in_reply_to())).collect(),
+        from: spelling.as_deref().and_then(address::person),
+        from_name: from.and_then(|from| from.name()).map(clean).and_then(|name| shown_name(&name)),
+        from_spelling: spelling,
+        reply_to: mail.reply_to().and_then(|to| to.first()).and_then(|to| to.address()).map(clean),
+        subject: mail
+            .subject()
+            .map(|subject| clean(subject).replace('\n', " ").trim().to_owned())
+            .filter(|s| !s.is_empty()),
+        at: mail.date().map_or(now, |date| Timestamp((date.to_timestamp().saturating_mul(1000)).clamp(0, now.0))),
+        automatic: automatic(&mail),
+        ..empty
+    };
+    letter.references.dedup();
+    // A clock that is far off says nothing.
+    if now.0 - letter.at.0 > 30 * 86_400_000 {
+        letter.at = now;
+    }
+    let (text, trimmed) = quote::trim(&clean(&body(&mail)));
+    letter.too_long = text.len() > TEXT;
+    letter.text = text;
+    if letter.too_long {
+        let mut end = TEXT;
+        while !letter.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        letter.text.truncate(end);
+        letter.text.push_str("\n[...]");
+    }
+    letter.trimmed = trimmed || letter.too_long;
+    letter.attachments = mail.attachments().take(NAMED).map(describe).collect();
+    letter
+}
+
+/// How often a boundary or an embedded mail may begin: an upper bound of the number of parts.
+fn markers(raw: &[u8]) -> usize {
+    let lines = raw.split(|byte| *byte == b'\n');
+    lines
+        .filter(|line| {
+            line.starts_with(b"--") || (line.len() < 200 && line.to_ascii_lowercase().starts_with(b"content-type:"))
+        })
+        .count()
+}
+
+/// The plain text, or where there is none the text of the HTML.
+fn body(mail: &Message<'_>) -> String {
+    let mut text = String::new();
+    for part in mail.text_bodies() {
+        let piece = match &part.body {
+            PartType::Text(text) => text.to_string(),
+            PartType::Html(source) => html::to_text(source),
+            _ => continue,
+        };
+        if !text.is_empty() && !piece.trim().is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&piece);
+    }
+    let stub = text.trim().is_empty()
+        || (text.len() < 300 && text.to_lowercase().contains("html") && mail.html_body_count() > 0);
+    if stub {
+        for part in mail.html_bodies() {
+            if let PartType::Html(source) = &part.body {
+                let seen = html::to_text(source);
+                if !seen.trim().is_empty() {
+                    return seen;
+                }
+            }
+        }
+    }
+    text
+}
+
+fn describe(part: &mail_parser::MessagePart<'_>) -> String {
+    let name = part.attachment_name().map(clean).unwrap_or_default();
+    // No path, nothing that turns the text around.
+    let name: String = name
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|c| !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\n'))
+        .take(120)
+        .collect();
+    let media = part.content_type().map(|kind| match kind.subtype() {
+        Some(subtype) => format!("{}/{subtype}", kind.ctype()),
+        None => kind.ctype().to_owned(),
+    });
+    let size = part.contents().len();
+    let size = if size < 10_240 { format!("{size} B") } else { format!("{} KiB", size / 1024) };
+    [Some(name).filter(|name| !name.is_empty()), media.map(|media| clean(&media)), Some(size)]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn ids(value: &HeaderValue<'_>) -> Vec<String> {
+    let all: Vec<String> = match value {
+        HeaderValue::Text(id) => vec![id.to_string()],
+        HeaderValue::TextList(ids) => ids.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    all.into_iter().filter(|id| is_id(id)).take(100).collect()
+}
+
+/// Whether a Message-ID can be written into a header again.
+pub fn is_id(id: &str) -> bool {
+    id.len() <= 250
+        && id.contains('@')
+        && id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'<' && byte != b'>')
+}
+
+/// A name that people may be shown: it is not an address, and holds nothing that turns text around.
+fn shown_name(name: &str) -> Option<String> {
+    let name: String = name
+        .chars()
+        .filter(|c| {
+            !c.is_control()
+                && !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        })
+        .take(100)
+        .collect();
+    let name = name.trim().to_owned();
+    (!name.is_empty() && !name.contains('@')).then_some(name)
+}
+
+/// Whether a machine wrote it (RFC 3834, section 2).
+fn automatic(mail: &Message<'_>) -> bool {
+    let header = |name: &str| mail.header_raw(name.to_owned()).map(|value| value.trim().to_lowercase());
+    header("Auto-Submitted").is_some_and(|value| value != "no")
+        || header("Precedence").is_some_and(|value| matches!(value.as_str(), "bulk" | "list" | "junk"))
+        || header("List-Id").is_some()
+        || header("X-Portway-Trace").is_some()
+}
+
+/// Text as XML can carry it: line ends are `\n`, no control characters but tab.
+pub fn clean(text: &str) -> String {
+    text.replace("\r\n", "\n")
+        .chars()
+        .map(|c| if c == '\r' { '\n' } else { c })
+        .filter(|c| !c.is_control() || matches!(*c, '\n' | '\t'))
+        .map(|c| if matches!(c, '\u{fffe}' | '\u{ffff}') { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_780_000_000_000);
+
+    fn mail(text: &str) -> Letter {
+        read(text.replace('\n', "\r\n").as_bytes(), NOW)
+    }
+
+    #[test]
+    fn an_ordinary_mail() {
+        let letter = mail(
+            "From: =?utf-8?q?B=C3=B6b?= <Bob@Example.com>\nTo: romeo@mail.x\nSubject: =?utf-8?b?SGVsbMO2?=\nMessage-ID: <b1@example.com>\n\
+             In-Reply-To: <a0@mail.x>\nReferences: <r@mail.x> <a0@mail.x>\nDate: Thu, 28 May 2026 12:00:00 +0000\n\
+             Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nGr=FC=DFe\n",
+        );
+        assert_eq!(letter.message_id, "b1@example.com");
+        assert_eq!(letter.references, ["r@mail.x", "a0@mail.x"]);
+        assert_eq!(letter.from, PersonId::new("bob", "example.com").ok());
+        assert_eq!(letter.from_spelling.as_deref(), Some("Bob@Example.com"));
+        assert_eq!(letter.from_name.as_deref(), Some("Böb"));
+        assert_eq!(letter.subject.as_deref(), Some("Hellö"));
+        assert_eq!(letter.text, "Grüße");
+        assert_eq!(letter.at, Timestamp(1_779_969_600_000));
+    }
+
+    #[test]
+    fn html_attachments_and_broken_charsets() {
+        let letter = mail(
+            "From: a@b.org\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/html; charset=klingon\n\n\
+             <p>Hello <i>you</i></p>\n--x\nContent-Type: image/png; name=\"../../cat.png\"\nContent-Disposition: attachment\n\
+             Content-Transfer-Encoding: base64\n\nAAAA\n--x--\n",
+        );
+        assert_eq!(letter.text, "Hello you");
+        assert_eq!(letter.attachments, ["cat.png, image/png, 3 B"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_made_up_and_clamped() {
+        let letter = mail("Subject: x\nDate: Fri, 31 Dec 9999 23:59:59 +0000\nMessage-ID: <with space@x>\n\nhi");
+        assert!(letter.message_id.ends_with("@portway.invalid"));
+        assert_eq!((letter.at, letter.from), (NOW, None));
+        let named = mail("From: \"king@evil.org\" <a@b.org>\n\nhi");
+        assert_eq!(named.from_name, None);
+    }
+
+    #[test]
+    fn bombs_are_not_unfolded() {
+        let mut deep = String::from("From: a@b.org\n");
+        for n in 0..50_000 {
+            deep.push_str(&format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n"));
+        }
+        let letter = mail(&deep);
+        assert!(letter.trimmed && letter.attachments.len() == 1);
+        let many =
+            format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{}", "--x\n\nhi\n".repeat(200_000));
+        assert!(mail(&many).trimmed);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_never_panic_and_text_is_safe(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let letter = read(&bytes, NOW);
+            prop_assert!(!letter.text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Where a mail belongs: the last mail of a chat, kept in the adapter's small storage under `last/<user>/<person>`, and
+//! each mail's references under `refs/<Message-ID>`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{PersonId, Timestamp, UserId};
+
+/// How long an unrelated line still belongs to the last mail of its chat, in milliseconds.
+const RECENT: i64 = 14 * 86_400_000;
+
+/// How many references a mail carries at most: the first, and the last of them.
+const REFERENCES: usize = 21;
+
+/// What is known of a mail that may be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Its Message-ID without angle brackets.
+    pub id: String,
+    /// What it refers to, oldest first.
+    pub references: Vec<String>,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// When it was written.
+    pub at: i64,
+}
+
+/// The key of the last mail of a chat.
+pub fn last_key(user: &UserId, person: &PersonId) -> String {
+    format!("last/{user}/{}@{}", person.local(), person.server())
+}
+
+/// The key of one mail.
+pub fn mail_key(id: &str) -> String {
+    format!("mail/{id}")
+}
+
+impl Known {
+    /// Whether an unrelated line still belongs to this mail.
+    pub fn recent(&self, now: Timestamp) -> bool {
+        now.0 - self.at < RECENT
+    }
+
+    /// What an answer refers to (RFC 5322, section 3.6.4).
+    pub fn references_of_answer(&self) -> Vec<String> {
+        let mut all = self.references.clone();
+        all.retain(|id| *id != self.id);
+        all.push(self.id.clone());
+        if all.len() > REFERENCES {
+            all.drain(1..all.len() - (REFERENCES - 1));
+        }
+        all
+    }
+
+    /// As it is stored.
+    pub fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// As it was stored.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_grow_to_a_bound_and_keep_the_first() {
+        let known = Known {
+            id: "last@x".into(),
+            references: (0..50).map(|n| format!("{n}@x")).collect(),
+            subject: None,
+            at: 0,
+        };
+        let references = known.references_of_answer();
+        assert_eq!(references.len(), REFERENCES);
+        assert_eq!((references[0].as_str(), references[20].as_str()), ("0@x", "last@x"));
+    }
+}

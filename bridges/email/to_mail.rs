@@ -1,0 +1,163 @@
+//! Pure: from lines of chat to a mail. Every value passes a sanitiser before it comes near a header.
+
+use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, SinglePart};
+
+use super::from_mail::is_id;
+use crate::api::Timestamp;
+
+/// The longest value of a header that comes from a user, in characters.
+const LONGEST: usize = 200;
+
+/// What a mail is made of.
+pub struct Parts<'a> {
+    /// The user's address in our domain.
+    pub from: &'a str,
+    /// The name by which they go.
+    pub name: &'a str,
+    /// The person's address.
+    pub to: &'a str,
+    /// The subject.
+    pub subject: &'a str,
+    /// The text.
+    pub text: &'a str,
+    /// The Message-ID without angle brackets.
+    pub message_id: &'a str,
+    /// What it refers to, oldest first; the last one is what it answers.
+    pub references: &'a [String],
+    /// When it was written.
+    pub at: Timestamp,
+    /// Marks our own mail, so that it is recognised if it comes back.
+    pub trace: &'a str,
+}
+
+/// The mail as bytes.
+///
+/// # Errors
+/// Which part cannot be written.
+pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
+    let address = |text: &str| text.parse::<lettre::Address>().map_err(|error| format!("{error}"));
+    let name = Some(header_text(parts.name)).filter(|name| !name.is_empty());
+    let seconds = u64::try_from(parts.at.0 / 1000).unwrap_or(0);
+    let date = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+    let mut builder = Message::builder()
+        .from(Mailbox::new(name, address(parts.from)?))
+        .to(Mailbox::new(None, address(parts.to)?))
+        .subject(header_text(parts.subject))
+        .date(date)
+        .message_id(Some(format!("<{}>", parts.message_id)))
+        .header(Trace(header_text(parts.trace)));
+    let references: Vec<String> = parts.references.iter().filter(|id| is_id(id)).map(|id| format!("<{id}>")).collect();
+    if let Some(last) = references.last() {
+        builder = builder.in_reply_to(last.clone()).references(references.join(" "));
+    }
+    let body = SinglePart::builder()
+        .header(ContentType::TEXT_PLAIN)
+        .header(ContentTransferEncoding::QuotedPrintable)
+        .body(body_text(parts.text));
+    builder.singlepart(body).map(|message| message.formatted()).map_err(|error| error.to_string())
+}
+
+/// The header by which our own mail is recognised.
+#[derive(Clone)]
+struct Trace(String);
+
+impl Header for Trace {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("X-Portway-Trace")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+/// A value for a header: one line, no control characters, not too long.
+pub fn header_text(text: &str) -> String {
+    let line: String =
+        text.chars().map(|c| if c.is_control() || c == '\u{2028}' || c == '\u{2029}' { ' ' } else { c }).collect();
+    line.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
+}
+
+/// A text for a body: line ends as mail wants them, no control characters, and no line that mail programs would take
+/// for the start of a signature.
+fn body_text(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 16);
+    for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
+        let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        out.push_str(if line == "-- " { "--" } else { &line });
+        out.push_str("\r\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts<'a>(name: &'a str, subject: &'a str, text: &'a str, references: &'a [String]) -> Parts<'a> {
+        Parts {
+            from: "romeo@mail.x",
+            name,
+            to: "Bob@example.com",
+            subject,
+            text,
+            message_id: "pw.i.7@mail.x",
+            references,
+            at: Timestamp(1_780_000_000_000),
+            trace: "i",
+        }
+    }
+
+    #[test]
+    fn a_mail() {
+        let references = ["a@x".to_owned(), "b@x".to_owned(), "not an id".to_owned()];
+        let mail = String::from_utf8(mail(&parts("Romeö", "Hellö", "hi\n-- \n.", &references)).unwrap()).unwrap();
+        for line in [
+            "To: Bob@example.com",
+            "Message-ID: <pw.i.7@mail.x>",
+            "In-Reply-To: <b@x>",
+            "References: <a@x> <b@x>",
+            "X-Portway-Trace: i",
+            "Date: Thu, 28 May 2026 20:26:40 +0000",
+            "Content-Transfer-Encoding: quoted-printable",
+            "Content-Type: text/plain; charset=utf-8",
+        ] {
+            assert!(mail.split("\r\n").any(|found| found == line), "{line} is missing in\n{mail}");
+        }
+        assert!(!mail.contains("\r\n-- \r\n"), "{mail}");
+    }
+
+    /// The names of the headers of a mail.
+    fn headers(mail: &[u8]) -> Vec<String> {
+        let text = String::from_utf8_lossy(mail);
+        let head = text.split("\r\n\r\n").next().unwrap_or_default().to_owned();
+        head.split("\r\n")
+            .filter(|line| !line.starts_with([' ', '\t']))
+            .map(|line| line.split(':').next().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_a_header(name in "\\PC{0,40}|[\\x00-\\x7f]{0,40}", subject in "\\PC{0,80}|[\\x00-\\x7f]{0,80}", text in "\\PC{0,80}|[\\x00-\\x7f]{0,80}", id in "[\\x00-\\x7f]{0,40}") {
+            let plain = headers(&mail(&parts("n", "s", "t", &[])).unwrap());
+            let references = [id];
+            if let Ok(mail) = mail(&parts(&name, &subject, &text, &references)) {
+                let found: Vec<String> = headers(&mail).into_iter().filter(|name| name != "In-Reply-To" && name != "References").collect();
+                prop_assert_eq!(found.len(), plain.len());
+                // No bare line ends, no line that is too long.
+                let wire = String::from_utf8_lossy(&mail).into_owned();
+                let bare = wire.replace("\r\n", "");
+                prop_assert!(!bare.contains('\r') && !bare.contains('\n'));
+                prop_assert!(wire.split("\r\n").all(|line| line.len() <= 998));
+            }
+        }
+    }
+}
