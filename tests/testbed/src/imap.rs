@@ -49,7 +49,7 @@ pub fn header(mail: &str, name: &str) -> Option<String> {
             }
             break;
         }
-        let (found, rest) = line.split_once(':')?;
+        let Some((found, rest)) = line.split_once(':') else { continue };
         if found.eq_ignore_ascii_case(name) {
             value = Some(rest.trim().to_owned());
         }
