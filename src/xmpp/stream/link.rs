@@ -138,7 +138,7 @@ impl Link {
             reconnects: self.0.generation.load(Ordering::Relaxed).saturating_sub(1),
             received: shared.received.load(Ordering::Relaxed),
             rejected: shared.rejected.load(Ordering::Relaxed),
-            queued: shared.queue.len(),
+            queued: shared.queue.waiting(),
         }
     }
 

@@ -219,7 +219,7 @@ impl Queue {
     }
 
     /// How many stanzas wait.
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         let state = self.state();
         state.urgent.stanzas + state.normal.stanzas + state.low.stanzas
     }
@@ -262,7 +262,7 @@ mod tests {
         queue.push(&message("4"), Priority::Normal).unwrap();
         queue.push(&message("iq"), Priority::Urgent).unwrap();
         assert_eq!(order(&queue, false), ["iq", "1", "2", "3", "4", "low"]);
-        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.waiting(), 0);
     }
 
     #[tokio::test]
@@ -275,7 +275,7 @@ mod tests {
             }
             assert_eq!(queue.push(&message("y"), priority), Err(SendError::Full), "{priority:?}");
         }
-        assert_eq!(queue.len(), 6);
+        assert_eq!(queue.waiting(), 6);
         let bytes = Limits { queue_bytes: 80, ..Limits::default() };
         let queue = Queue::new(bytes);
         queue.open();
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(queue.push(&big, Priority::Normal), Err(SendError::TooBig));
         let ticket = queue.push_batch(&[message("1"), big]).await;
         assert_eq!(ticket.await, Err(Lost::TooBig { index: 1 }));
-        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.waiting(), 0);
     }
 
     #[tokio::test]
@@ -311,6 +311,6 @@ mod tests {
         let second = waiting.await;
         queue.close();
         assert_eq!(second.await, Err(Lost::Connection));
-        assert_eq!(queue.len(), 0);
+        assert_eq!(queue.waiting(), 0);
     }
 }

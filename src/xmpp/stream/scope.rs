@@ -68,7 +68,6 @@ impl Scopes {
         self.prefixes.len()
     }
 
-    #[expect(clippy::type_complexity, reason = "used once, just above")]
     fn resolve(
         &mut self,
         prefix: Option<&NcName>,
