@@ -7,6 +7,9 @@ use minidom::Element;
 /// Namespace of stream error conditions (RFC 6120, section 4.9.3).
 pub const NS_STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 
+/// How many characters of the server's own words are kept.
+const TEXT: usize = 300;
+
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DownReason {
@@ -43,7 +46,7 @@ impl DownReason {
         let mut text = None;
         for child in error.children().filter(|child| child.has_ns(NS_STREAM_ERRORS)) {
             match child.name() {
-                "text" => text = Some(child.text()),
+                "text" => text = Some(child.text().chars().take(TEXT).collect()),
                 name => name.clone_into(&mut condition),
             }
         }
@@ -70,7 +73,12 @@ impl DownReason {
                 "invalid-from" | "improper-addressing" => {
                     "the server refused an address of ours; if `component` is the component's name on the server, this is a bug of ours"
                 }
-                "policy-violation" => "the server has limits that we ran into; see its log",
+                "policy-violation" | "resource-constraint" => "the server has limits that we ran into; see its log",
+                "see-other-host" => "the server wants us on another host: set `host` and `port` to it",
+                "host-gone" => "the server no longer serves this component",
+                "connection-timeout" => {
+                    "the server heard nothing from us for too long; is the network between us slow?"
+                }
                 "internal-server-error" => "on Openfire: no secret is set for this component",
                 "system-shutdown" => "the server is stopping or restarting",
                 _ => "see the server's log",

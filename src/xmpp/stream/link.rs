@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portway_bridges::api::Stop;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::error::DownReason;
 use super::queue::{Priority, Queue, SendError, Ticket};
-use super::session::{self, Shared, TRACKED, random_id};
+use super::session::{self, Shared, Tracked, random_id};
 use super::{LinkConfig, LinkEvent};
 use crate::xmpp::stanza::{Domain, OutStanza, Stanza};
 use crate::xmpp::xml;
@@ -65,7 +65,7 @@ impl Link {
     pub fn start(config: LinkConfig, stop: Stop) -> (Self, mpsc::Receiver<LinkEvent>, JoinHandle<()>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         let shared = Arc::new(Shared {
-            queue: Queue::new(config.limits.queue, config.limits.out_stanza_bytes),
+            queue: Queue::new(config.limits),
             config,
             waiting: std::sync::Mutex::default(),
             received: AtomicU64::new(0),
@@ -122,20 +122,11 @@ impl Link {
         let mut element = request.element().clone();
         xml::set(&mut element, "id", &id);
         let request = request.replace(element);
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut waiting = self.0.shared.waiting();
-            if waiting.len() >= TRACKED {
-                return Err(IqError::Send(SendError::Full));
-            }
-            waiting.insert(id.clone(), (request.to().to_owned(), sender));
-        }
-        let result = match self.send(&request, Priority::Urgent) {
-            Ok(()) => tokio::time::timeout(wait, receiver).await.ok().and_then(Result::ok).ok_or(IqError::NoAnswer),
-            Err(error) => Err(error.into()),
+        let Some((_tracked, answer)) = Tracked::new(&self.0.shared, id, request.to()) else {
+            return Err(IqError::Send(SendError::Full));
         };
-        self.0.shared.waiting().remove(&id);
-        result
+        self.send(&request, Priority::Urgent)?;
+        tokio::time::timeout(wait, answer).await.ok().and_then(Result::ok).ok_or(IqError::NoAnswer)
     }
 
     /// What the link has done.
@@ -147,7 +138,7 @@ impl Link {
             reconnects: self.0.generation.load(Ordering::Relaxed).saturating_sub(1),
             received: shared.received.load(Ordering::Relaxed),
             rejected: shared.rejected.load(Ordering::Relaxed),
-            queued: shared.queue.len(),
+            queued: shared.queue.waiting(),
         }
     }
 
@@ -156,10 +147,7 @@ impl Link {
         let mut failures = 0u32;
         while !stop.is_cancelled() {
             let begun = Instant::now();
-            let reason = tokio::select! {
-                reason = self.once(&events, &stop) => reason,
-                () = stop.cancelled(), if !self.is_up() => DownReason::Stopping,
-            };
+            let reason = self.once(&events, &stop).await;
             self.0.up.send_replace(None);
             self.0.shared.queue.close();
             self.0.shared.waiting().clear();
@@ -171,7 +159,7 @@ impl Link {
             if failures.is_power_of_two() {
                 warn!(component = self.domain().as_str(), attempt = failures, hint = reason.hint(), "{reason}");
             }
-            if events.send(LinkEvent::Down { reason }).await.is_err() {
+            if !tell(&events, LinkEvent::Down { reason }, &stop).await {
                 return;
             }
             let most = timers.backoff_min.saturating_mul(1 << failures.min(16)).min(timers.backoff_max);
@@ -186,19 +174,30 @@ impl Link {
     /// One connection from its beginning to its end.
     async fn once(&self, events: &mpsc::Sender<LinkEvent>, stop: &Stop) -> DownReason {
         let shared = &self.0.shared;
-        let (reader, writer) = match session::connect(&shared.config).await {
+        let connection = tokio::select! {
+            connection = session::connect(&shared.config) => connection,
+            () = stop.cancelled() => Err(DownReason::Stopping),
+        };
+        let (reader, writer) = match connection {
             Ok(connection) => connection,
             Err(reason) => return reason,
         };
         let generation = self.0.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        shared.own_barrier.store(false, Ordering::Relaxed);
         shared.queue.open();
         // First the event, then the outbox: the component prepares its rooms before anything is rendered.
-        if events.send(LinkEvent::Up { generation }).await.is_err() {
+        if !tell(events, LinkEvent::Up { generation }, stop).await {
             return DownReason::Stopping;
         }
         self.0.up.send_replace(Some(generation));
         info!(component = self.domain().as_str(), generation, "connected to the XMPP server");
         session::run(shared.clone(), reader, writer, events, stop).await
+    }
+}
+
+/// Tells the component; false where it is gone or we are stopping.
+async fn tell(events: &mpsc::Sender<LinkEvent>, event: LinkEvent, stop: &Stop) -> bool {
+    tokio::select! {
+        result = events.send(event) => result.is_ok(),
+        () = stop.cancelled() => false,
     }
 }

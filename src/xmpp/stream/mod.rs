@@ -11,6 +11,7 @@ pub mod error;
 pub mod link;
 pub mod queue;
 pub mod read;
+mod scope;
 mod session;
 pub mod write;
 
@@ -56,16 +57,21 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of a stanza that is read.
     pub stanza_bytes: usize,
-    /// Bytes of one attribute value or name.
+    /// Bytes of one attribute value.
     pub token_bytes: usize,
     /// Elements in a stanza.
     pub elements: usize,
-    /// Attributes of one element.
+    /// Attributes of one element, and namespace prefixes in force.
     pub attributes: usize,
     /// Bytes of a stanza that is written; Prosody closes the stream at 512 KiB.
     pub out_stanza_bytes: usize,
-    /// Stanzas that wait to be written.
+    /// Stanzas that wait to be written, in each class of priority.
     pub queue: usize,
+    /// Bytes that wait to be written, in each class of priority.
+    pub queue_bytes: usize,
+    /// Bytes that are written beyond the last barrier that came back; only urgent stanzas go beyond. It keeps a barrier
+    /// from waiting behind what the kernel holds for a server that reads slowly (ejabberd's shapers).
+    pub window: usize,
 }
 
 impl Default for Limits {
@@ -78,6 +84,8 @@ impl Default for Limits {
             attributes: 256,
             out_stanza_bytes: 256 << 10,
             queue: 20_000,
+            queue_bytes: 64 << 20,
+            window: 256 << 10,
         }
     }
 }
@@ -99,6 +107,8 @@ pub struct Timers {
     pub backoff_min: Duration,
     /// Before any reconnect, at most.
     pub backoff_max: Duration,
+    /// At the stop signal, for what is still to be written and for the end of the stream.
+    pub grace: Duration,
 }
 
 impl Default for Timers {
@@ -111,6 +121,7 @@ impl Default for Timers {
             barrier: Duration::from_secs(20),
             backoff_min: Duration::from_millis(250),
             backoff_max: Duration::from_secs(30),
+            grace: Duration::from_secs(3),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::write;
+use super::{Limits, write};
 use crate::xmpp::stanza::OutStanza;
 
 /// How urgent a stanza is. [`Priority::Normal`] stanzas and batches share one queue, in the order of their calls.
@@ -79,29 +79,58 @@ pub struct Queue {
     pub arrived: Notify,
     /// Woken when there is room again, or a connection.
     pub room: Notify,
-    stanza_bytes: usize,
-    most: usize,
+    limits: Limits,
 }
 
 #[derive(Default)]
 struct State {
     open: bool,
-    urgent: VecDeque<Vec<u8>>,
-    normal: VecDeque<Out>,
-    low: VecDeque<Vec<u8>>,
-    /// How many stanzas wait in `normal`.
-    stanzas: usize,
+    urgent: Class,
+    normal: Class,
+    low: Class,
 }
 
-enum Out {
-    Bytes(Vec<u8>),
-    Batch(Vec<u8>, usize, Claim),
+/// The stanzas of one class. Each class has its own bound, so that a full outbox never costs the answer to an IQ.
+#[derive(Default)]
+struct Class {
+    waiting: VecDeque<Out>,
+    stanzas: usize,
+    bytes: usize,
+}
+
+struct Out {
+    bytes: Vec<u8>,
+    stanzas: usize,
+    claim: Option<Claim>,
+}
+
+impl Class {
+    fn fits(&self, stanzas: usize, bytes: usize, limits: &Limits) -> bool {
+        self.stanzas + stanzas <= limits.queue && self.bytes + bytes <= limits.queue_bytes
+    }
+
+    fn push(&mut self, out: Out) {
+        self.stanzas += out.stanzas;
+        self.bytes += out.bytes.len();
+        self.waiting.push_back(out);
+    }
+
+    fn take(&mut self, buffer: &mut Vec<u8>, most: usize, claims: &mut Vec<Claim>) {
+        while buffer.len() < most
+            && let Some(out) = self.waiting.pop_front()
+        {
+            self.stanzas -= out.stanzas;
+            self.bytes -= out.bytes.len();
+            buffer.extend_from_slice(&out.bytes);
+            claims.extend(out.claim);
+        }
+    }
 }
 
 impl Queue {
-    /// Queues with a bound in stanzas and a ceiling of bytes per stanza.
-    pub fn new(most: usize, stanza_bytes: usize) -> Self {
-        Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), stanza_bytes, most }
+    /// Queues with the bounds `queue`, `queue_bytes` and `out_stanza_bytes` of these limits.
+    pub fn new(limits: Limits) -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), room: Notify::new(), limits }
     }
 
     /// A connection is there: take stanzas.
@@ -120,36 +149,34 @@ impl Queue {
     pub fn push(&self, stanza: &OutStanza, priority: Priority) -> Result<(), SendError> {
         let mut bytes = Vec::with_capacity(256);
         write::stanza(&mut bytes, stanza.element());
-        if bytes.len() > self.stanza_bytes {
+        if bytes.len() > self.limits.out_stanza_bytes {
             return Err(SendError::TooBig);
         }
         let mut state = self.state();
         if !state.open {
             return Err(SendError::Down);
         }
-        if state.urgent.len() + state.low.len() + state.stanzas >= self.most {
+        let class = match priority {
+            Priority::Urgent => &mut state.urgent,
+            Priority::Normal => &mut state.normal,
+            Priority::Low => &mut state.low,
+        };
+        if !class.fits(1, bytes.len(), &self.limits) {
             return Err(SendError::Full);
         }
-        match priority {
-            Priority::Urgent => state.urgent.push_back(bytes),
-            Priority::Normal => {
-                state.normal.push_back(Out::Bytes(bytes));
-                state.stanzas += 1;
-            }
-            Priority::Low => state.low.push_back(bytes),
-        }
+        class.push(Out { bytes, stanzas: 1, claim: None });
         drop(state);
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// Takes a batch in one piece; waits for a connection and for room.
+    /// Takes a batch in one piece; waits for a connection and for room. A batch over the bounds goes alone.
     pub async fn push_batch(&self, stanzas: &[OutStanza]) -> Ticket {
         let mut bytes = Vec::with_capacity(256 * stanzas.len());
         for (index, stanza) in stanzas.iter().enumerate() {
             let before = bytes.len();
             write::stanza(&mut bytes, stanza.element());
-            if bytes.len() - before > self.stanza_bytes {
+            if bytes.len() - before > self.limits.out_stanza_bytes {
                 return decided(Err(Lost::TooBig { index }));
             }
         }
@@ -159,10 +186,11 @@ impl Queue {
             room.as_mut().enable();
             {
                 let mut state = self.state();
-                if state.open && (state.stanzas == 0 || state.stanzas + stanzas.len() <= self.most) {
+                let normal = &mut state.normal;
+                let fits = normal.waiting.is_empty() || normal.fits(stanzas.len(), bytes.len(), &self.limits);
+                if state.open && fits {
                     let (claim, ticket) = oneshot::channel();
-                    state.stanzas += stanzas.len();
-                    state.normal.push_back(Out::Batch(bytes, stanzas.len(), claim));
+                    state.normal.push(Out { bytes, stanzas: stanzas.len(), claim: Some(claim) });
                     drop(state);
                     self.arrived.notify_one();
                     return Ticket(ticket);
@@ -172,46 +200,117 @@ impl Queue {
         }
     }
 
-    /// Moves what is most urgent into `buffer`, about `most` bytes, and the claims of its batches into `claims`.
-    pub fn take(&self, buffer: &mut Vec<u8>, most: usize, claims: &mut Vec<Claim>) {
+    /// Moves what waits into `buffer`, about `most` bytes, the most urgent first, and the claims of its batches into
+    /// `claims`; only what is urgent where `urgent_only` is set.
+    pub fn take(&self, buffer: &mut Vec<u8>, most: usize, claims: &mut Vec<Claim>, urgent_only: bool) {
         let mut state = self.state();
-        while let Some(bytes) = state.urgent.pop_front() {
-            buffer.extend_from_slice(&bytes);
+        state.urgent.take(buffer, most, claims);
+        if urgent_only {
+            return;
         }
-        while buffer.len() < most
-            && let Some(out) = state.normal.pop_front()
-        {
-            match out {
-                Out::Bytes(bytes) => {
-                    state.stanzas -= 1;
-                    buffer.extend_from_slice(&bytes);
-                }
-                Out::Batch(bytes, count, claim) => {
-                    state.stanzas -= count;
-                    buffer.extend_from_slice(&bytes);
-                    claims.push(claim);
-                }
-            }
-        }
-        while buffer.len() < most
-            && let Some(bytes) = state.low.pop_front()
-        {
-            buffer.extend_from_slice(&bytes);
-        }
-        let room = state.stanzas <= self.most / 2;
+        state.normal.take(buffer, most, claims);
+        state.low.take(buffer, most, claims);
+        let room = state.normal.fits(self.limits.queue / 2, self.limits.queue_bytes / 2, &self.limits)
+            || state.normal.waiting.is_empty();
         drop(state);
         if room {
             self.room.notify_waiters();
         }
     }
 
-    /// How many stanzas and batches wait.
-    pub fn len(&self) -> usize {
+    /// How many stanzas wait.
+    pub fn waiting(&self) -> usize {
         let state = self.state();
-        state.urgent.len() + state.stanzas + state.low.len()
+        state.urgent.stanzas + state.normal.stanzas + state.low.stanzas
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xmpp::jid::Jid;
+    use crate::xmpp::stanza::{Domain, StanzaKind};
+    use crate::xmpp::xml;
+
+    fn message(id: &str) -> OutStanza {
+        let us = Domain::new("gw.example").unwrap().jid();
+        OutStanza::new(StanzaKind::Message, &us, &Jid::parse("a@b").unwrap(), None, Some(id))
+    }
+
+    fn order(queue: &Queue, urgent_only: bool) -> Vec<String> {
+        let mut bytes = Vec::new();
+        queue.take(&mut bytes, usize::MAX, &mut Vec::new(), urgent_only);
+        let text = String::from_utf8(bytes).unwrap();
+        text.split(" id='").skip(1).map(|rest| rest.split('\'').next().unwrap().to_owned()).collect()
+    }
+
+    fn small() -> Limits {
+        Limits { queue: 2, out_stanza_bytes: 200, ..Limits::default() }
+    }
+
+    #[tokio::test]
+    async fn the_urgent_goes_first_and_the_rest_keeps_the_order_of_calls() {
+        let queue = Queue::new(Limits::default());
+        queue.open();
+        queue.push(&message("low"), Priority::Low).unwrap();
+        queue.push(&message("1"), Priority::Normal).unwrap();
+        let _ticket = queue.push_batch(&[message("2"), message("3")]).await;
+        queue.push(&message("4"), Priority::Normal).unwrap();
+        queue.push(&message("iq"), Priority::Urgent).unwrap();
+        assert_eq!(order(&queue, false), ["iq", "1", "2", "3", "4", "low"]);
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn each_class_has_its_own_bound() {
+        let queue = Queue::new(small());
+        queue.open();
+        for priority in [Priority::Low, Priority::Normal, Priority::Urgent] {
+            for _ in 0..2 {
+                queue.push(&message("x"), priority).unwrap();
+            }
+            assert_eq!(queue.push(&message("y"), priority), Err(SendError::Full), "{priority:?}");
+        }
+        assert_eq!(queue.waiting(), 6);
+        let bytes = Limits { queue_bytes: 80, ..Limits::default() };
+        let queue = Queue::new(bytes);
+        queue.open();
+        queue.push(&message("x"), Priority::Normal).unwrap();
+        assert_eq!(queue.push(&message("y"), Priority::Normal), Err(SendError::Full));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_taken_without_a_connection_or_over_the_ceiling() {
+        let queue = Queue::new(small());
+        assert_eq!(queue.push(&message("x"), Priority::Urgent), Err(SendError::Down));
+        queue.open();
+        let big = message("big").with(xml::text("body", "jabber:client", &"b".repeat(200)));
+        assert_eq!(queue.push(&big, Priority::Normal), Err(SendError::TooBig));
+        let ticket = queue.push_batch(&[message("1"), big]).await;
+        assert_eq!(ticket.await, Err(Lost::TooBig { index: 1 }));
+        assert_eq!(queue.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_batch_waits_for_a_connection_and_for_room() {
+        let queue = Queue::new(small());
+        let (first, second) = ([message("1"), message("2")], [message("3")]);
+        let mut waiting = Box::pin(queue.push_batch(&first));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        queue.open();
+        let _first = waiting.await;
+        let mut waiting = Box::pin(queue.push_batch(&second));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        assert_eq!(order(&queue, true), [""; 0]);
+        assert!(futures::poll!(&mut waiting).is_pending());
+        assert_eq!(order(&queue, false), ["1", "2"]);
+        let second = waiting.await;
+        queue.close();
+        assert_eq!(second.await, Err(Lost::Connection));
+        assert_eq!(queue.waiting(), 0);
     }
 }

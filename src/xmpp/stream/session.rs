@@ -11,6 +11,7 @@ use sha1::{Digest, Sha1};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -41,8 +42,35 @@ pub struct Shared {
     pub received: AtomicU64,
     /// Stanzas over a limit or unusable.
     pub rejected: AtomicU64,
-    /// Whether barriers go to ourselves, because the server does not answer.
+    /// Whether barriers go to ourselves, because the server does not answer. It is remembered from one connection to the
+    /// next, so that a reconnect need not find it out again.
     pub own_barrier: AtomicBool,
+}
+
+/// An IQ of ours that waits for its answer; forgotten when the waiting ends in whatever way.
+pub struct Tracked<'a> {
+    shared: &'a Shared,
+    id: String,
+}
+
+impl<'a> Tracked<'a> {
+    /// Notes the IQ with this id to this JID; `None` where too many wait already.
+    pub fn new(shared: &'a Shared, id: String, to: &str) -> Option<(Self, oneshot::Receiver<Stanza>)> {
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = shared.waiting();
+        if waiting.len() >= TRACKED {
+            return None;
+        }
+        waiting.insert(id.clone(), (to.to_owned(), sender));
+        drop(waiting);
+        Some((Self { shared, id }, receiver))
+    }
+}
+
+impl Drop for Tracked<'_> {
+    fn drop(&mut self) {
+        self.shared.waiting().remove(&self.id);
+    }
 }
 
 impl Shared {
@@ -61,19 +89,26 @@ struct Barriers {
     flying: Option<Flying>,
     /// Whether any barrier has come back on this connection.
     proven: bool,
+    /// Whether the other way was tried on this connection.
+    tried: bool,
     /// Whether a ping was asked for although nothing waits.
     ping: bool,
+    /// Bytes written that no barrier has confirmed yet.
+    unconfirmed: usize,
 }
 
 struct Flying {
     id: String,
     claims: Vec<Claim>,
+    bytes: usize,
     since: Instant,
 }
 
 struct Connection {
     shared: Arc<Shared>,
     barriers: Mutex<Barriers>,
+    /// Whether reading waits for the component to take a stanza: what the server has answered meanwhile is not read.
+    stalled: AtomicBool,
     /// Woken when a barrier has come back or is wanted.
     barrier: Notify,
 }
@@ -125,16 +160,34 @@ pub async fn run(
     events: &mpsc::Sender<LinkEvent>,
     stop: &Stop,
 ) -> DownReason {
-    let connection = Arc::new(Connection { shared, barriers: Mutex::default(), barrier: Notify::new() });
+    let grace = shared.config.timers.grace;
+    let connection = Arc::new(Connection {
+        shared,
+        barriers: Mutex::default(),
+        stalled: AtomicBool::new(false),
+        barrier: Notify::new(),
+    });
     // A first barrier shows which way works before anything depends on it.
     connection.barriers().ping = true;
     let mut writing = tokio::spawn(connection.clone().write(writer, stop.clone()));
     let mut reading = tokio::spawn(connection.clone().read(reader, events.clone()));
     let reason = tokio::select! {
-        reason = &mut writing => { reading.abort(); reason }
-        reason = &mut reading => { writing.abort(); reason }
-        reason = connection.watch() => { writing.abort(); reading.abort(); Ok(reason) }
+        reason = &mut writing => reason,
+        reason = &mut reading => reason,
+        reason = connection.watch() => Ok(reason),
+        () = stop.cancelled() => {
+            // The writer sends what waits and ends the stream; a server that does not read cannot hold us.
+            let _ = timeout(grace, &mut writing).await;
+            Ok(DownReason::Stopping)
+        }
     };
+    // The socket is closed before another one is opened: ejabberd would spread stanzas over both.
+    for task in [&mut writing, &mut reading] {
+        task.abort();
+        if !task.is_finished() {
+            let _ = task.await;
+        }
+    }
     reason.unwrap_or_else(|error| DownReason::Io(error.to_string()))
 }
 
@@ -148,7 +201,10 @@ impl Connection {
         let mut heard = Instant::now();
         loop {
             let read = match timeout(timers.ping_after, reader.next()).await {
-                Ok(Ok(read)) => read,
+                Ok(Ok(read)) => {
+                    heard = Instant::now();
+                    read
+                }
                 Ok(Err(reason)) => return reason,
                 Err(_) if heard.elapsed() >= timers.dead_after => return DownReason::Dead,
                 Err(_) => {
@@ -157,7 +213,6 @@ impl Connection {
                     continue;
                 }
             };
-            heard = Instant::now();
             self.shared.received.fetch_add(1, Ordering::Relaxed);
             let event = match read {
                 Read::Element(element) if element.is("error", NS_STREAM) => {
@@ -167,17 +222,55 @@ impl Connection {
                     Some(stanza) => LinkEvent::Stanza(Box::new(stanza)),
                     None => continue,
                 },
-                Read::Rejected(element, why) => {
-                    self.shared.rejected.fetch_add(1, Ordering::Relaxed);
-                    let Some(stanza) = Stanza::from_element(element) else { continue };
-                    let Stanza { kind, from, to, id, type_, .. } = stanza;
-                    LinkEvent::Rejected { kind, from, to, id, type_, why }
-                }
+                Read::Rejected(element, why) => match self.rejected(element) {
+                    Some(Stanza { kind, from, to, id, type_, .. }) => {
+                        LinkEvent::Rejected { kind, from, to, id, type_, why }
+                    }
+                    None => continue,
+                },
             };
-            if events.send(event).await.is_err() {
-                return DownReason::Stopping;
+            match events.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return DownReason::Stopping,
+                Err(TrySendError::Full(event)) => {
+                    self.stalled.store(true, Ordering::Relaxed);
+                    if events.send(event).await.is_err() {
+                        return DownReason::Stopping;
+                    }
+                    self.restart_clock();
+                    self.stalled.store(false, Ordering::Relaxed);
+                }
             }
+            // Silence counts from here: while the component took its time nobody listened.
+            heard = Instant::now();
         }
+    }
+
+    /// The header of a stanza over a limit that can be answered. An answer to an IQ of ours is no use any more, so who
+    /// waits for it is told; errors and results are never answered.
+    fn rejected(&self, element: Element) -> Option<Stanza> {
+        self.shared.rejected.fetch_add(1, Ordering::Relaxed);
+        let stanza = Stanza::from_element(element)?;
+        if !matches!(stanza.type_.as_deref(), Some("error" | "result")) {
+            return Some(stanza);
+        }
+        if stanza.kind == StanzaKind::Iq {
+            self.answered(&stanza);
+        }
+        None
+    }
+
+    /// Takes the one who waits for this answer out of the list.
+    fn answered(&self, stanza: &Stanza) -> Option<oneshot::Sender<Stanza>> {
+        let id = stanza.id.as_deref()?;
+        let from = stanza.from.as_ref().map(Jid::as_str);
+        let mut waiting = self.shared.waiting();
+        let (expected, _) = waiting.get(id)?;
+        // A server may leave out `from` when it answers for itself.
+        if from.is_some_and(|from| from != expected) {
+            return None;
+        }
+        waiting.remove(id).map(|(_, answer)| answer)
     }
 
     /// Takes out what is for the link itself: answers to its own IQs and barriers.
@@ -196,18 +289,10 @@ impl Connection {
         if !matches!(stanza.type_.as_deref(), Some("result" | "error")) {
             return Some(stanza);
         }
-        let mut waiting = self.shared.waiting();
-        let from = stanza.from.as_ref().map(Jid::as_str);
-        match waiting.get(id) {
-            // A server may leave out `from` when it answers for itself.
-            Some((expected, _)) if from.is_none_or(|from| from == expected) => {
-                let (_, answer) = waiting.remove(id)?;
-                drop(waiting);
-                let _ = answer.send(stanza);
-                None
-            }
-            _ => None,
+        if let Some(answer) = self.answered(&stanza) {
+            let _ = answer.send(stanza);
         }
+        None
     }
 
     /// Whether this is the id of the barrier on its way; what it covers has then arrived.
@@ -218,36 +303,41 @@ impl Connection {
         }
         barriers.proven = true;
         if let Some(flying) = barriers.flying.take() {
+            barriers.unconfirmed = barriers.unconfirmed.saturating_sub(flying.bytes);
             for claim in flying.claims {
                 let _ = claim.send(Ok(()));
             }
         }
-        let more = !barriers.written.is_empty();
         drop(barriers);
-        if more {
-            self.barrier.notify_one();
-        }
+        // There may be more to confirm, or the window may be open again.
+        self.barrier.notify_one();
         true
     }
 
     async fn write(self: Arc<Self>, mut writer: OwnedWriteHalf, stop: Stop) -> DownReason {
-        let queue = &self.shared.queue;
+        let Shared { queue, config, .. } = &*self.shared;
         let mut buffer = Vec::with_capacity(2 * CHUNK);
         loop {
+            let stopping = stop.is_cancelled();
             buffer.clear();
             let mut claims = Vec::new();
-            queue.take(&mut buffer, CHUNK, &mut claims);
+            let full = !stopping && self.barriers().unconfirmed >= config.limits.window;
+            queue.take(&mut buffer, CHUNK, &mut claims, full);
             self.add_barrier(&mut buffer, claims);
+            if buffer.is_empty() && stopping {
+                let _ = writer.write_all(b"</stream:stream>").await;
+                let _ = writer.shutdown().await;
+                return DownReason::Stopping;
+            }
             if buffer.is_empty() {
                 tokio::select! {
-                    () = queue.arrived.notified() => continue,
-                    () = self.barrier.notified() => continue,
-                    () = stop.cancelled() => {
-                        let _ = writer.write_all(b"</stream:stream>").await;
-                        let _ = writer.shutdown().await;
-                        return DownReason::Stopping;
-                    }
+                    () = queue.arrived.notified() => {}
+                    () = self.barrier.notified() => {}
+                    () = stop.cancelled() => {}
+                    // Openfire drops a component that is silent, however much it says to it.
+                    () = tokio::time::sleep(config.timers.ping_after) => self.barriers().ping = true,
                 }
+                continue;
             }
             if let Err(error) = writer.write_all(&buffer).await {
                 return DownReason::Io(error.to_string());
@@ -255,21 +345,26 @@ impl Connection {
         }
     }
 
-    /// Notes batches as written, and appends a barrier behind them unless one is on its way: the next one will cover
-    /// them then.
+    /// Notes what is about to be written, and appends a barrier behind it unless one is on its way: the next one will
+    /// cover it then.
     fn add_barrier(&self, buffer: &mut Vec<u8>, claims: Vec<Claim>) {
         let mut barriers = self.barriers();
         barriers.written.extend(claims);
-        if barriers.flying.is_some() || (barriers.written.is_empty() && !barriers.ping) {
+        barriers.unconfirmed += buffer.len();
+        let wanted = barriers.ping
+            || !barriers.written.is_empty()
+            || barriers.unconfirmed >= self.shared.config.limits.window / 2;
+        if barriers.flying.is_some() || !wanted {
             return;
         }
         barriers.ping = false;
         let claims = std::mem::take(&mut barriers.written);
-        barriers.flying = Some(self.barrier(buffer, claims));
+        let bytes = barriers.unconfirmed;
+        barriers.flying = Some(self.barrier(buffer, claims, bytes));
     }
 
     /// Appends a ping (XEP-0199).
-    fn barrier(&self, buffer: &mut Vec<u8>, claims: Vec<Claim>) -> Flying {
+    fn barrier(&self, buffer: &mut Vec<u8>, claims: Vec<Claim>, bytes: usize) -> Flying {
         let config = &self.shared.config;
         let id = random_id();
         let own = format!("{}/barrier", config.domain.as_str());
@@ -278,32 +373,58 @@ impl Connection {
         let mut ping = xml::element("iq", NS_CLIENT, &[("type", "get"), ("from", from), ("to", to), ("id", &id)]);
         ping.append_child(Element::bare("ping", "urn:xmpp:ping"));
         write::stanza(buffer, &ping);
-        Flying { id, claims, since: Instant::now() }
+        Flying { id, claims, bytes, since: Instant::now() }
     }
 
-    /// Ends the connection if a barrier does not come back. A server that never answered the first one gets it by
-    /// another way: as an IQ to ourselves, which it routes back.
+    /// Ends the connection if a barrier does not come back. A server that does not answer the first one gets it by
+    /// another way, once: as an IQ to ourselves, which it routes back.
     async fn watch(&self) -> DownReason {
         let timers = self.shared.config.timers;
         loop {
             tokio::time::sleep(Duration::from_millis(250).min(timers.probe / 4)).await;
+            if self.stalled.load(Ordering::Relaxed) {
+                self.restart_clock();
+            }
             let mut barriers = self.barriers();
             let Some(age) = barriers.flying.as_ref().map(|flying| flying.since.elapsed()) else { continue };
-            if !barriers.proven && age >= timers.probe && !self.shared.own_barrier.swap(true, Ordering::Relaxed) {
-                warn!(
-                    server = self.shared.config.server.as_str(),
-                    "the server does not answer pings of the component (ejabberd 24.10 to 25.02 with mod_privilege drops \
-                     them); stanzas are confirmed by pings to ourselves instead"
-                );
+            if age >= timers.barrier {
+                return DownReason::Dead;
+            }
+            if !barriers.proven && !barriers.tried && age >= timers.probe {
+                barriers.tried = true;
                 if let Some(flying) = barriers.flying.take() {
                     barriers.written.splice(0..0, flying.claims);
                 }
                 barriers.ping = true;
                 drop(barriers);
+                self.other_way();
                 self.barrier.notify_one();
-            } else if age >= timers.barrier {
-                return DownReason::Dead;
             }
+        }
+    }
+
+    /// From now on barriers go the other way.
+    fn other_way(&self) {
+        let own = !self.shared.own_barrier.fetch_xor(true, Ordering::Relaxed);
+        let server = self.shared.config.server.as_str();
+        if own {
+            warn!(
+                server,
+                "the server does not answer pings of the component (ejabberd 24.10 to 25.03 with mod_privilege drops them); \
+                 stanzas are confirmed by pings to ourselves instead"
+            );
+        } else {
+            warn!(
+                server,
+                "pings to ourselves do not come back any more; stanzas are confirmed by pings to the server again"
+            );
+        }
+    }
+
+    /// Gives the barrier on its way its whole time again.
+    fn restart_clock(&self) {
+        if let Some(flying) = &mut self.barriers().flying {
+            flying.since = Instant::now();
         }
     }
 

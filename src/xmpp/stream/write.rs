@@ -19,12 +19,16 @@ pub fn stanza(out: &mut Vec<u8>, element: &Element) {
 fn write(out: &mut Vec<u8>, element: &Element, parent: &str) {
     out.push(b'<');
     out.extend_from_slice(element.name().as_bytes());
-    let ns = element.ns();
-    if ns != parent {
+    let own;
+    let ns = if element.has_ns(parent) {
+        parent
+    } else {
+        own = element.ns();
         out.extend_from_slice(b" xmlns='");
-        escape(out, &ns, true);
+        escape(out, &own, true);
         out.push(b'\'');
-    }
+        &own
+    };
     for (n, ((namespace, name), value)) in element.attrs().iter().enumerate() {
         if *namespace == Namespace::NONE {
             out.push(b' ');
@@ -48,7 +52,7 @@ fn write(out: &mut Vec<u8>, element: &Element, parent: &str) {
     out.push(b'>');
     for node in nodes {
         match node {
-            Node::Element(child) => write(out, child, &ns),
+            Node::Element(child) => write(out, child, ns),
             Node::Text(text) => escape(out, text, false),
         }
     }
