@@ -45,7 +45,7 @@ impl Gateway {
     }
 
     /// Messages from XMPP, until the peer has seen them all.
-    pub async fn to_network(&mut self, count: usize, chats: usize) -> Rate {
+    pub async fn send_to_network(&mut self, count: usize, chats: usize) -> Rate {
         self.round += 1;
         let (cpu, begin, round) = (proc::cpu(self.pid()), Instant::now(), self.round);
         let mut order = Order::new();
@@ -74,7 +74,7 @@ impl Gateway {
     }
 
     /// Messages from the peer, until the server has seen them all.
-    pub async fn to_xmpp(&mut self, count: usize, chats: usize) -> Rate {
+    pub async fn send_to_xmpp(&mut self, count: usize, chats: usize) -> Rate {
         self.round += 1;
         let (cpu, begin, round) = (proc::cpu(self.pid()), Instant::now(), self.round);
         let mut order = Order::new();
@@ -98,7 +98,7 @@ impl Gateway {
     pub async fn latency_to_network(&mut self, count: usize, pause: Duration) -> Vec<Duration> {
         let mut samples = Vec::with_capacity(count);
         for _ in 0..count {
-            samples.push(self.to_network(1, 1).await.wall);
+            samples.push(self.send_to_network(1, 1).await.wall);
             tokio::time::sleep(pause).await;
         }
         samples
@@ -107,7 +107,7 @@ impl Gateway {
     pub async fn latency_to_xmpp(&mut self, count: usize, pause: Duration) -> Vec<Duration> {
         let mut samples = Vec::with_capacity(count);
         for _ in 0..count {
-            samples.push(self.to_xmpp(1, 1).await.wall);
+            samples.push(self.send_to_xmpp(1, 1).await.wall);
             tokio::time::sleep(pause).await;
         }
         samples

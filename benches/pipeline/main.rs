@@ -44,9 +44,9 @@ async fn main() {
 async fn throughput(scale: Scale, store: f64) {
     let mut gateway = gateway::Gateway::loopback().await;
     for chats in [scale.chats, 1] {
-        let out = gateway.to_network(scale.messages, chats).await;
+        let out = gateway.send_to_network(scale.messages, chats).await;
         report(&format!("XMPP to loopback, {chats} chats"), &out, store);
-        let back = gateway.to_xmpp(scale.messages, chats).await;
+        let back = gateway.send_to_xmpp(scale.messages, chats).await;
         report(&format!("loopback to XMPP, {chats} chats"), &back, store);
     }
     gateway.stop().await;
@@ -91,15 +91,15 @@ async fn latency() {
 async fn memory(scale: Scale) {
     let mut gateway = gateway::Gateway::loopback().await;
     println!("memory, idle                              {:>9.1} MiB", gateway.rss_mib());
-    gateway.to_network(20_000, 10_000).await;
-    gateway.to_xmpp(20_000, 1_000).await;
+    gateway.send_to_network(20_000, 10_000).await;
+    gateway.send_to_xmpp(20_000, 1_000).await;
     println!("memory, 10,000 identities, 1,000 chats    {:>9.1} MiB", gateway.rss_mib());
     let before = gateway.rss_mib();
     let until = std::time::Instant::now() + Duration::from_secs(scale.soak);
     let mut rounds = 0;
     while std::time::Instant::now() < until {
-        gateway.to_network(5_000, 1_000).await;
-        gateway.to_xmpp(5_000, 1_000).await;
+        gateway.send_to_network(5_000, 1_000).await;
+        gateway.send_to_xmpp(5_000, 1_000).await;
         rounds += 1;
     }
     let after = gateway.rss_mib();

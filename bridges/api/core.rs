@@ -72,6 +72,9 @@ pub struct InboxItem {
     pub raw: Vec<u8>,
 }
 
+/// A key and a value of the adapter's own small storage.
+pub type Entry = (String, Vec<u8>);
+
 /// The gateway as one adapter sees it. Cheap to clone.
 #[derive(Clone)]
 pub struct Core(Arc<dyn CorePort>);
@@ -118,7 +121,7 @@ pub trait CorePort: Send + Sync {
         prefix: &'a str,
         after: Option<&'a str>,
         limit: usize,
-    ) -> BoxFuture<'a, Result<Vec<(String, Vec<u8>)>, Closed>>;
+    ) -> BoxFuture<'a, Result<Vec<Entry>, Closed>>;
 
     /// The event by one of its ids on this network in this chat.
     fn find<'a>(&'a self, chat: &'a Chat, id: &'a ItemId) -> BoxFuture<'a, Result<Option<EventId>, Closed>>;

@@ -108,7 +108,6 @@ impl Outbox {
     }
 
     /// The next rows and their stanzas; empty where nothing waits, `None` where the store cannot be read.
-    #[expect(clippy::type_complexity, reason = "used once, just above")]
     async fn next(&self, cursor: &mut Option<EventId>) -> Option<(Vec<(EventId, Timestamp)>, Vec<OutStanza>)> {
         let rows = match self.store.pending(&self.network, Direction::ToXmpp, None, *cursor, BATCH).await {
             Ok(rows) => rows,
@@ -181,7 +180,9 @@ impl Outbox {
                 front.stanzas.remove(index);
             }
         }
-        for batch in sent.iter_mut() {
+        // A batch that was refused whole is written anew; those behind it are on their way. A broken connection loses all.
+        let lost = if matches!(lost, Lost::TooBig { .. }) { 1 } else { sent.len() };
+        for batch in sent.iter_mut().take(lost) {
             let Some(ticket) = self.write(batch.stanzas.clone()).await else { return false };
             batch.ticket = ticket;
         }

@@ -36,6 +36,7 @@ pub mod ns {
 
 /// What a message stanza says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and the large one is the usual one")]
 pub enum Parsed {
     /// Something to be brought to the network.
     Event {

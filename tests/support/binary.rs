@@ -59,7 +59,8 @@ pub async fn start(dir: &Dir, config: &str, server: &Server) -> (Child, Componen
                 }
                 printed.push(line);
             }
-            () = component.serve(|_| {}) => {}
+            // What comes before the line is kept: it may be what an earlier run left.
+            () = component.hold() => {}
         }
     }
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });

@@ -13,6 +13,7 @@ pub struct Component {
     write: OwnedWriteHalf,
     buffer: Vec<u8>,
     mute: bool,
+    held: Vec<String>,
 }
 
 impl Server {
@@ -41,7 +42,7 @@ impl Server {
 impl Component {
     async fn greet(stream: TcpStream) -> Self {
         let (read, write) = stream.into_split();
-        let mut component = Self { read, write, buffer: Vec::new(), mute: false };
+        let mut component = Self { read, write, buffer: Vec::new(), mute: false, held: Vec::new() };
         component.until(b"accept").await;
         component
             .send(
@@ -79,8 +80,26 @@ impl Component {
         assert!(self.try_serve(&mut seen).await, "it closed the stream");
     }
 
+    /// Reads what is there and keeps it for the next [`Self::serve`].
+    pub async fn hold(&mut self) {
+        let mut held = Vec::new();
+        let alive = self.read_some(&mut |stanza| held.push(stanza.to_owned())).await;
+        self.held.extend(held);
+        assert!(alive, "it closed the stream");
+    }
+
     /// As [`Self::serve`]; false where the stream has ended.
     pub async fn try_serve(&mut self, seen: &mut impl FnMut(&str)) -> bool {
+        if !self.held.is_empty() {
+            for stanza in std::mem::take(&mut self.held) {
+                seen(&stanza);
+            }
+            return true;
+        }
+        self.read_some(seen).await
+    }
+
+    async fn read_some(&mut self, seen: &mut impl FnMut(&str)) -> bool {
         if self.read.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
             return false;
         }

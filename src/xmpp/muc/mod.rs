@@ -53,6 +53,7 @@ pub struct MucConfig {
 
 /// What must happen, in order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few live at a time")]
 pub enum Effect {
     /// Send it in the order of messages.
     Send(OutStanza),

@@ -75,7 +75,9 @@ async fn errors_and_restart(world: &mut World) -> Result<()> {
     alice_client.say(&town, "still in the room?").await?;
     romeo.hear(&muc, "still in the room?").await?;
     // Left by the other side: made anew.
-    alice_client.ask("POST", &format!("/rooms/{}/leave", portway_testbed::matrix::encode(&room)), Some(&serde_json::json!({}))).await?;
+    alice_client
+        .ask("POST", &format!("/rooms/{}/leave", portway_testbed::matrix::encode(&room)), Some(&serde_json::json!({})))
+        .await?;
     let mut other = None;
     for n in 0..50 {
         romeo.say(&alice(), &format!("after-leave-{n}"), &format!("are you back {n}?")).await?;
@@ -107,7 +109,12 @@ async fn bursts(world: &mut World) -> Result<()> {
         romeo.say(&alice(), &format!("burst-message-{n:06}"), &format!("burst {n}")).await?;
     }
     alice_client.wait(&ghost("romeo"), &format!("burst {}", count - 1)).await?;
-    let seen: Vec<&str> = alice_client.seen.iter().map(|(_, _, body, _)| body.as_str()).filter(|body| body.starts_with("burst ")).collect();
+    let seen: Vec<&str> = alice_client
+        .seen
+        .iter()
+        .map(|(_, _, body, _)| body.as_str())
+        .filter(|body| body.starts_with("burst "))
+        .collect();
     let expected: Vec<String> = (0..count).map(|n| format!("burst {n}")).collect();
     if seen != expected {
         return Err(format!("to Matrix: {} of {count} arrived, or out of order", seen.len()));
@@ -156,7 +163,15 @@ async fn nothing_is_lost(world: &mut World) -> Result<()> {
         romeo.say_in(&muc, &format!("loss-room-{round:04}-unguessable"), &format!("room-{round}")).await?;
         alice_client.say(&dm, &format!("mdm-{round}")).await?;
         alice_client.say(&town, &format!("mroom-{round}")).await?;
-        portway_testbed::mail::send(world.mail.smtp, &format!("bob@{OUTSIDE}"), &format!("romeo@mail.{HOST}"), &format!("s{round}"), &format!("letter-{round}"), None).await?;
+        portway_testbed::mail::send(
+            world.mail.smtp,
+            &format!("bob@{OUTSIDE}"),
+            &format!("romeo@mail.{HOST}"),
+            &format!("s{round}"),
+            &format!("letter-{round}"),
+            None,
+        )
+        .await?;
         match round.checked_sub(kills) {
             None => {
                 // Another moment each round.
@@ -178,20 +193,22 @@ async fn nothing_is_lost(world: &mut World) -> Result<()> {
             }
         }
         // A message is accepted when its receipt is there; one that came back is said again under the same id.
-        for (to, body, id) in sent[sent.len() - 2..].to_vec() {
+        for (to, body, id) in &sent[sent.len() - 2..] {
             until(&format!("{body} is accepted"), async || {
                 let answer = tokio::time::timeout(
                     Duration::from_secs(3),
                     romeo.wait("receipt or error", |stanza| {
-                        stanza.attr("id") == Some(&id) && stanza.attr("type") == Some("error")
-                            || stanza.get_child("received", "urn:xmpp:receipts").is_some_and(|receipt| receipt.attr("id") == Some(&id))
+                        stanza.attr("id") == Some(id) && stanza.attr("type") == Some("error")
+                            || stanza
+                                .get_child("received", "urn:xmpp:receipts")
+                                .is_some_and(|receipt| receipt.attr("id") == Some(id))
                     }),
                 )
                 .await;
                 match answer {
                     Ok(Ok(stanza)) if stanza.attr("type") != Some("error") => Some(()),
                     _ => {
-                        let _ = romeo.say(&to, &id, &body).await;
+                        let _ = romeo.say(to, id, body).await;
                         None
                     }
                 }
@@ -206,7 +223,9 @@ async fn nothing_is_lost(world: &mut World) -> Result<()> {
         romeo.hear(&muc, &format!("mroom-{round}")).await?;
         romeo
             .wait(&format!("letter-{round}"), |stanza| {
-                stanza.get_child("body", "jabber:client").is_some_and(|body| body.text().contains(&format!("letter-{round}")))
+                stanza
+                    .get_child("body", "jabber:client")
+                    .is_some_and(|body| body.text().contains(&format!("letter-{round}")))
             })
             .await?;
         imap::wait(world.mail.imap, &format!("bob@{OUTSIDE}"), |mail| mail.contains(&format!("mail-{round}"))).await?;
