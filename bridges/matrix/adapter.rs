@@ -200,9 +200,10 @@ fn says_something(kind: &Kind) -> bool {
 
 pub struct MatrixAdapter(Arc<State>);
 
-impl MatrixAdapter {
+impl State {
+    /// Knows nothing yet but its configuration.
     pub fn new(config: Config) -> Self {
-        Self(Arc::new(State {
+        Self {
             client: Client::new(&config.homeserver, &config.as_token),
             ghosts: Ghosts {
                 prefix: config.user_prefix.clone(),
@@ -218,7 +219,13 @@ impl MatrixAdapter {
             contexts: Cache::new(),
             room_ghosts: Cache::new(),
             typing: Cache::new(),
-        }))
+        }
+    }
+}
+
+impl MatrixAdapter {
+    pub fn new(config: Config) -> Self {
+        Self(Arc::new(State::new(config)))
     }
 }
 

@@ -10,6 +10,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tracing::{debug, warn};
@@ -87,8 +88,8 @@ async fn transaction(AxumState(service): AxumState<Service>, Path(txn): Path<Str
         Err(error) => return refuse(StatusCode::BAD_REQUEST, "M_NOT_JSON", &error.to_string()),
     };
     if !parsed.events.is_empty() {
-        let submission =
-            Submission { once: Some(format!("txn:{txn}")), inbox: vec![body.to_vec()], ..Submission::default() };
+        let once = Some(transaction_name(&txn, &parsed));
+        let submission = Submission { once, inbox: vec![body.to_vec()], ..Submission::default() };
         match service.core.submit(submission).await {
             Ok(accepted) if accepted.repeated => debug!("a transaction came again"),
             Ok(_) => service.state.arrived.notify_one(),
@@ -98,6 +99,18 @@ async fn transaction(AxumState(service): AxumState<Service>, Path(txn): Path<Str
     }
     super::worker::signals(&service.state, &service.core, parsed.signals()).await;
     ok()
+}
+
+/// By what a transaction is recognised: its id and its events. The id alone is not enough, because Synapse counts from 1
+/// again after a restart that found nothing in its queue.
+fn transaction_name(txn: &str, transaction: &Transaction) -> String {
+    let mut hash = Sha256::new();
+    for event in &transaction.events {
+        hash.update(event["event_id"].as_str().unwrap_or_default().as_bytes());
+        hash.update(b"\0");
+    }
+    let hash: String = hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("txn:{txn}:{hash}")
 }
 
 async fn ping() -> Response {
@@ -126,4 +139,64 @@ fn ok() -> Response {
 
 fn refuse(status: StatusCode, code: &str, error: &str) -> Response {
     (status, axum::Json::<Value>(json!({ "errcode": code, "error": error }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request as HttpRequest;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::api::testkit::MemoryCore;
+    use crate::matrix::config;
+
+    async fn put_transaction(core: &MemoryCore, txn: &str, token: &str, body: &str) -> u16 {
+        let raw = toml::from_str(config::EXAMPLE).unwrap();
+        let state = Arc::new(State::new(config::read(&raw).unwrap()));
+        let app = router(Service { state, core: core.core() });
+        let request = HttpRequest::builder()
+            .method("PUT")
+            .uri(format!("/_matrix/app/v1/transactions/{txn}"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_owned()))
+            .unwrap();
+        app.oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    const TOKEN: &str = "change me too";
+
+    fn events(id: &str) -> String {
+        format!(
+            r#"{{"events":[{{"event_id":"{id}","type":"m.room.message","room_id":"!r","sender":"@a:b","content":{{}}}}]}}"#
+        )
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_committed_once_and_before_it_is_answered() {
+        let core = MemoryCore::new(&["x.org"]);
+        assert_eq!(put_transaction(&core, "1", TOKEN, &events("$1")).await, 200);
+        assert_eq!(put_transaction(&core, "1", TOKEN, &events("$1")).await, 200);
+        assert_eq!(core.core().inbox(None, 10).await.unwrap().len(), 1);
+        // A homeserver that was restarted counts from the beginning.
+        assert_eq!(put_transaction(&core, "1", TOKEN, &events("$2")).await, 200);
+        assert_eq!(core.core().inbox(None, 10).await.unwrap().len(), 2);
+        core.refuse(true);
+        assert_eq!(put_transaction(&core, "2", TOKEN, &events("$3")).await, 503);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_refused() {
+        let core = MemoryCore::new(&["x.org"]);
+        for (token, body, status) in [
+            ("wrong", events("$1"), 403),
+            (TOKEN, "not json".to_owned(), 400),
+            (TOKEN, "{\"events\":5}".to_owned(), 400),
+            (TOKEN, "x".repeat(LARGEST + 1), 413),
+        ] {
+            assert_eq!(put_transaction(&core, "1", token, &body).await, status);
+        }
+        assert!(core.core().inbox(None, 10).await.unwrap().is_empty());
+    }
 }
