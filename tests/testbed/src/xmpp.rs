@@ -135,7 +135,11 @@ impl Xmpp {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, waiting).await.map_err(|_| format!("{what} did not come to XMPP"))?
+        let result = tokio::time::timeout(PATIENCE, waiting).await;
+        result.unwrap_or_else(|_| {
+            let came: Vec<String> = self.backlog.iter().rev().take(10).map(String::from).collect();
+            Err(format!("{what} did not come to XMPP; the last that came:\n{}", came.join("\n")))
+        })
     }
 
     /// Waits for a message with this body from somebody or somewhere.
