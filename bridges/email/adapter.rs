@@ -87,7 +87,7 @@ impl State {
         // What it answers: what the user pointed at, else the last mail of this chat.
         let last_key = thread::last_key(user, person);
         let pointed = match &letter.reply {
-            Some(id) => core.get(&thread::mail_key(id)).await.map_err(closed)?,
+            Some(id) => core.get(&thread::mail_key(user, person, id)).await.map_err(closed)?,
             None => None,
         };
         let recent = match pointed {
@@ -134,7 +134,7 @@ impl State {
         let known = Known { id: message_id.clone(), references, subject: Some(subject), at: last.at.0 };
         // If this is not written, the next line starts a thread of its own; the mail itself is out.
         let _ = core.put(&last_key, Some(known.bytes())).await;
-        let _ = core.put(&thread::mail_key(&message_id), Some(known.bytes())).await;
+        let _ = core.put(&thread::mail_key(user, person, &message_id), Some(known.bytes())).await;
         Ok(Receipt { ids: vec![crate::api::ItemId::new(&message_id)] })
     }
 }

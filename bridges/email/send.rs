@@ -16,6 +16,9 @@ use crate::api::{Condition, Failure, Sentence};
 /// How long one command may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a whole mail may take: the peer may think for long after the final dot (RFC 5321, section 4.5.3.2.6).
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// How long a connection is kept for the next mail.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -127,8 +130,11 @@ impl Sender {
             })
         };
         let (from, recipient) = (parse(envelope_from)?, parse(to)?);
-        let mut connection = self.connection().await?;
-        let result = Self::transaction(&mut connection, from, recipient, mail, to).await;
+        let slow = |_| Failure::temporary("the smarthost takes too long");
+        let mut connection = tokio::time::timeout(TIMEOUT, self.connection()).await.map_err(slow)??;
+        // A connection that hung is dropped with its answer on its way; the next one starts clean.
+        let transaction = Self::transaction(&mut connection, from, recipient, mail, to);
+        let result = tokio::time::timeout(LONGEST, transaction).await.map_err(slow)?;
         match result {
             Ok(()) => self.keep(connection).await,
             Err(_) if connection.has_broken() => {}
@@ -184,8 +190,9 @@ impl Sender {
         }
         let failed = |error: SmtpError| Failure::temporary(format!("the smarthost: {}", words(&error)));
         match self.open(true).await {
-            // Opportunistic encryption that does not work: once more without, on a new connection.
-            Err(error) if self.smarthost.tls == Tls::WhenOffered && error.is_tls() => self.open(false).await,
+            // Opportunistic encryption that does not work shows itself in several ways: once more without, on a new
+            // connection. Never with a password, which only a loopback host may get in the clear.
+            Err(_) if self.smarthost.tls == Tls::WhenOffered => self.open(false).await,
             result => result,
         }
         .map_err(failed)

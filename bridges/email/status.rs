@@ -20,7 +20,12 @@ pub fn meaning(code: u16, text: &str, person: &str) -> (Condition, Sentence) {
         Sentence::new("email.refused")
             .with("why", text.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
     };
-    match enhanced(text).map(|(_, subject, detail)| (subject, detail)) {
+    let found = enhanced(text);
+    // What was temporary for too long is not the same as what does not exist.
+    if found.is_some_and(|(class, ..)| class == 4) {
+        return (Condition::RemoteServerTimeout, refused());
+    }
+    match found.map(|(_, subject, detail)| (subject, detail)) {
         Some((1, 1)) => (Condition::ItemNotFound, sentence("email.no-such-user")),
         Some((1, 2 | 10) | (4, 4)) => (Condition::RemoteServerNotFound, sentence("email.no-such-domain")),
         Some((1, 3)) => (Condition::JidMalformed, refused()),
@@ -58,6 +63,7 @@ mod tests {
             (523, "Encryption Needed", Condition::NotAcceptable),
             (550, "5.6.7 non-ASCII", Condition::NotAcceptable),
             (554, "whatever", Condition::NotAcceptable),
+            (550, "4.4.1 connection timed out", Condition::RemoteServerTimeout),
         ] {
             assert_eq!(meaning(code, text, "bob@x").0, condition, "{text}");
         }

@@ -1,5 +1,5 @@
 //! Where a mail belongs: the last mail of a chat, kept in the adapter's small storage under `last/<user>/<person>`, and
-//! each mail's references under `refs/<Message-ID>`.
+//! each mail's references under `mail/<user>/<person>/<Message-ID>`.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,9 @@ pub fn last_key(user: &UserId, person: &PersonId) -> String {
     format!("last/{user}/{}@{}", person.local(), person.server())
 }
 
-/// The key of one mail.
-pub fn mail_key(id: &str) -> String {
-    format!("mail/{id}")
+/// The key of one mail of a chat: a Message-ID is chosen by its sender, so it must not reach into other chats.
+pub fn mail_key(user: &UserId, person: &PersonId, id: &str) -> String {
+    format!("mail/{user}/{}@{}/{id}", person.local(), person.server())
 }
 
 impl Known {

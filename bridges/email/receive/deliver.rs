@@ -123,7 +123,7 @@ fn submission(core: &Core, user: &UserId, person: &PersonId, letter: &Letter, ma
     };
     let mut puts = vec![
         (thread::last_key(user, person), Some(known.bytes())),
-        (thread::mail_key(&letter.message_id), Some(known.bytes())),
+        (thread::mail_key(user, person, &letter.message_id), Some(known.bytes())),
     ];
     // Answers go to the address as its owner writes it, or to where they are asked for.
     if let Some(spelling) = letter.reply_to.as_ref().or(letter.from_spelling.as_ref())
