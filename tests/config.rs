@@ -67,7 +67,7 @@ fn the_environment_goes_before_the_file_and_secrets_may_be_in_files() {
     assert_eq!(config.networks[0].secret.reveal(), "from a file");
     let shown = check::show(&config);
     assert!(shown.contains("port = 5999  # environment PORTWAY_XMPP__PORT"), "{shown}");
-    assert!(!shown.contains("from a file") && !format!("{config:?}").contains("from a file\""), "{shown}");
+    assert!(!shown.contains("from a file") && !format!("{config:?}").contains("from a file"), "{shown}");
 }
 
 /// Generated files are fresh. `UPDATE=1 cargo test --test config` writes them.

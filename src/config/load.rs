@@ -15,7 +15,7 @@ pub const DEFAULT_PATHS: [&str; 2] = ["/etc/portway/portway.toml", "portway.toml
 const NOT_SETTINGS: [&str; 3] = ["PORTWAY_LOG", "PORTWAY_LOG_FORMAT", "PORTWAY_CONFIG"];
 
 /// One value and where it came from.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Setting {
     /// `gateway`, `network.matrix`.
     pub section: String,
@@ -27,6 +27,13 @@ pub struct Setting {
     pub source: Source,
     /// Whether it must not be printed.
     pub secret: bool,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value: &dyn fmt::Debug = if self.secret { &"(redacted)" } else { &self.value };
+        write!(f, "{}.{} = {value:?} ({})", self.section, self.key, self.source)
+    }
 }
 
 /// Where a value came from.

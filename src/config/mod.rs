@@ -52,7 +52,7 @@ pub struct Config {
 }
 
 /// One `[network.<id>]`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct NetworkConfig {
     /// The network's id.
     pub id: String,
@@ -62,6 +62,16 @@ pub struct NetworkConfig {
     pub secret: Secret,
     /// The rest of the section, for the network itself.
     pub raw: toml::Table,
+}
+
+impl std::fmt::Debug for NetworkConfig {
+    /// Without the network's own keys, some of which are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkConfig")
+            .field("id", &self.id)
+            .field("component", &self.component)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Everything that is wrong with a configuration, all at once.

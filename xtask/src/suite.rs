@@ -76,7 +76,7 @@ fn licences() -> Result<(), String> {
     say("licences, sources, bans");
     // Advisories need a database from the network and are left to the admin of the release.
     let mut check = Command::new(program);
-    check.args(["--offline", "check", "licenses", "sources", "bans"]).current_dir(root());
+    check.args(["check", "licenses", "sources", "bans"]).current_dir(root());
     command(check.env("CARGO_TARGET_DIR", target_dir()))
 }
 
