@@ -13,6 +13,9 @@ use super::model::{
 /// The result of an operation.
 pub type Outcome<T> = Result<T, StoreError>;
 
+/// A copy that is yet to be made.
+pub type Copying = Box<dyn FnOnce() -> Outcome<()> + Send>;
+
 /// A database engine. Methods that write are called inside a transaction, each within a savepoint of its own.
 pub trait Backend: Send {
     /// Begins a transaction.
@@ -103,6 +106,6 @@ pub trait Backend: Send {
     fn prune(&mut self, keep: Retention, now: Timestamp) -> Outcome<Pruned>;
     /// A value that is the same for the life of the store; made by `new` the first time.
     fn meta(&mut self, key: &str, new: &[u8]) -> Outcome<Vec<u8>>;
-    /// See [`super::Store::backup`].
-    fn backup(&mut self, to: &Path) -> Outcome<()>;
+    /// Prepares [`super::Store::backup`]. What it returns does the work, on a thread of its own: it may take minutes.
+    fn backup(&mut self, to: &Path) -> Outcome<Copying>;
 }

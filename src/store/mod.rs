@@ -400,19 +400,21 @@ impl Store {
         self.write(move |db| db.kv_put("", "written", Some(&now))).await
     }
 
-    /// Writes a consistent copy to a file that must not exist.
+    /// Writes a consistent copy to a file that must not exist, readable by its owner only. Others may read and write
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; no file was made then. A store in memory cannot be copied.
     pub async fn backup(&self, to: &Path) -> Outcome<()> {
         let to = to.to_owned();
-        self.read(move |db| db.backup(&to)).await
+        let copying = self.read(move |db| db.backup(&to)).await?;
+        tokio::task::spawn_blocking(copying).await.map_err(|error| StoreError::Database(error.to_string()))?
     }
 
-    /// Checks a file: that it is ours, and whole.
+    /// Checks a file: that it is ours, that this version can read it, and that it is whole.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// [`StoreError::Foreign`], [`StoreError::Newer`], or [`StoreError::Database`] with what is wrong.
     pub async fn verify(path: &Path) -> Outcome<()> {
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || sqlite::verify(&path))

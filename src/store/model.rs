@@ -223,7 +223,7 @@ pub struct OccupantRow {
 /// A dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Its number.
+    /// Its number: that of the event, or a number beyond all events for an inbox item. Pages go by it.
     pub id: i64,
     /// The network.
     pub network: String,

@@ -20,8 +20,9 @@ const BATCH: usize = 512;
 /// What is told to the caller when the transaction has ended: an error, if it failed.
 type Answer = Box<dyn FnOnce(Option<StoreError>) + Send>;
 
-/// One operation; true if it succeeded and is to be kept.
-type Job = Box<dyn FnOnce(&mut dyn Backend) -> (bool, Answer) + Send>;
+/// One operation, on a backend or, where there is none to run it on, on the reason. Returns why it failed, if it did: then
+/// nothing of it is to be kept.
+type Job = Box<dyn FnOnce(Outcome<&mut dyn Backend>) -> (Outcome<()>, Answer) + Send>;
 
 /// What the writer has done so far.
 #[derive(Debug, Default)]
@@ -64,9 +65,11 @@ impl Worker {
     ) -> Outcome<T> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |backend| {
-            let result = std::panic::catch_unwind(AssertUnwindSafe(|| operation(backend)))
-                .unwrap_or_else(|_| Err(StoreError::Database("the operation panicked; this is a bug".to_owned())));
-            let kept = result.is_ok();
+            let result = backend.and_then(|backend| {
+                std::panic::catch_unwind(AssertUnwindSafe(|| operation(backend)))
+                    .unwrap_or_else(|_| Err(StoreError::Database("the operation panicked; this is a bug".to_owned())))
+            });
+            let kept = result.as_ref().map(|_| ()).map_err(Clone::clone);
             let answer: Answer = Box::new(move |failed| {
                 let _ = sender.send(match failed {
                     Some(error) => result.and(Err(error)),
@@ -86,15 +89,14 @@ fn write(mut backend: Box<dyn Backend>, mut jobs: mpsc::Receiver<Job>, counters:
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
         counters.transactions.fetch_add(1, Ordering::Relaxed);
         counters.operations.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        let begun = backend.begin();
-        let mut failed = begun.err();
+        let mut failed = backend.begin().err();
         for job in batch.drain(..) {
-            // Where the transaction could not begin, the operation fails by itself.
-            let mark = backend.savepoint();
-            let (kept, answer) = job(&mut *backend);
-            if let Err(error) = mark.and_then(|()| backend.release(kept)) {
-                failed.get_or_insert(error);
-            }
+            // Outside a transaction a savepoint would be one of its own, and would write what is reported as failed.
+            let (result, answer) = match &failed {
+                Some(error) => job(Err(error.clone())),
+                None => operate(&mut *backend, job),
+            };
+            failed = failed.or(result.err());
             answers.push(answer);
         }
         if failed.is_none() {
@@ -110,9 +112,22 @@ fn write(mut backend: Box<dyn Backend>, mut jobs: mpsc::Receiver<Job>, counters:
     }
 }
 
+/// Runs one operation in a savepoint. Returns an error where the whole transaction is lost: some failures (disk full, for
+/// one) make the engine roll back all of it, and then the savepoint is gone.
+fn operate(backend: &mut dyn Backend, job: Job) -> (Outcome<()>, Answer) {
+    if let Err(error) = backend.savepoint() {
+        let (_, answer) = job(Err(error.clone()));
+        return (Err(error), answer);
+    }
+    let (result, answer) = job(Ok(&mut *backend));
+    let released = backend.release(result.is_ok());
+    // The operation knows the cause; the lost savepoint is only a consequence.
+    (released.map_err(|lost| result.err().unwrap_or(lost)), answer)
+}
+
 fn read(mut backend: Box<dyn Backend>, mut jobs: mpsc::Receiver<Job>) {
     while let Some(job) = jobs.blocking_recv() {
-        let (_, answer) = job(&mut *backend);
+        let (_, answer) = job(Ok(&mut *backend));
         answer(None);
     }
 }

@@ -1,12 +1,12 @@
 //! The operations by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use portway_bridges::api::{EventId, InboxId, Timestamp};
 use rusqlite::params;
 
-use super::{Sqlite, limit, optional};
-use crate::store::backend::{Backend, Outcome};
+use super::{Sqlite, copy, limit, optional};
+use crate::store::backend::{Backend, Copying, Outcome};
 use crate::store::model::{
     BatchResult, Committed, DeadLetter, Direction, Identity, IdentityKind, Message, NewBatch, NewEvent, OccupantRow,
     PendingLane, Pruned, QueueDepth, Queued, Retention, Settle, StoreError, TouchResult,
@@ -199,11 +199,11 @@ impl Backend for Sqlite {
         Ok(self.db.prepare_cached("SELECT value FROM meta WHERE key = ?1")?.query_row([key], |row| row.get(0))?)
     }
 
-    fn backup(&mut self, to: &Path) -> Outcome<()> {
-        if to.exists() {
-            return Err(StoreError::Database(format!("{} exists already", to.display())));
-        }
-        self.db.backup("main", to, None)?;
-        Ok(())
+    fn backup(&mut self, to: &Path) -> Outcome<Copying> {
+        let (to, Some(from)) = (to.to_owned(), self.db.path().filter(|path| !path.is_empty()).map(PathBuf::from))
+        else {
+            return Err(StoreError::Database("a store in memory cannot be copied".to_owned()));
+        };
+        Ok(Box::new(move || copy(&from, &to)))
     }
 }

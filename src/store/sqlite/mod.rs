@@ -2,13 +2,16 @@
 
 mod backend;
 mod people;
+#[cfg(test)]
+mod plans;
+mod prune;
 mod queue;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::backend::Outcome;
 use super::model::StoreError;
@@ -17,7 +20,7 @@ use super::model::StoreError;
 const APPLICATION_ID: i64 = 0x7077_6179;
 
 /// The migrations; the version of the schema is the number of those that were run.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/01_first.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/01_first.sql"), include_str!("../migrations/02_ages.sql")];
 
 /// How many chat keys are kept in memory.
 const CHATS: usize = 16_384;
@@ -32,7 +35,7 @@ impl Sqlite {
     /// Opens a file for writing; creates and migrates it.
     ///
     /// # Errors
-    /// [`StoreError::Foreign`] and [`StoreError::Newer`] without touching the file; [`StoreError::Database`].
+    /// [`StoreError::Foreign`] and [`StoreError::Newer`] without changing the file; [`StoreError::Database`].
     pub fn open(path: &Path) -> Outcome<Self> {
         create_private(path)?;
         let db =
@@ -63,16 +66,10 @@ impl Sqlite {
 
     fn prepare(mut db: Connection, name: &str) -> Outcome<Self> {
         db.busy_timeout(Duration::from_secs(10))?;
-        let application: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        if application != APPLICATION_ID && (application != 0 || tables > 0) {
-            return Err(StoreError::Foreign(name.to_owned()));
-        }
-        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-        if version > known {
-            return Err(StoreError::Newer { found: version, known });
-        }
+        let version = match schema(&db, name)? {
+            Schema::Empty => 0,
+            Schema::Ours(version) => version,
+        };
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "synchronous", "full")?;
         db.pragma_update(None, "foreign_keys", false)?;
@@ -124,23 +121,79 @@ impl Sqlite {
 pub fn verify(path: &Path) -> Outcome<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
-    let application: i64 = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    if application != APPLICATION_ID {
-        return Err(StoreError::Foreign(path.display().to_string()));
+    let name = path.display().to_string();
+    if let Schema::Empty = schema(&db, &name)? {
+        return Err(StoreError::Foreign(name));
     }
     let found: String = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Database(format!("{}: {found}", path.display()))) }
+    if found == "ok" { Ok(()) } else { Err(StoreError::Database(format!("{name}: {found}"))) }
 }
 
-/// Creates the file so that only its owner can read it.
-fn create_private(path: &Path) -> Outcome<()> {
+/// What a file that may be ours holds.
+enum Schema {
+    /// Nothing yet.
+    Empty,
+    /// Our tables, in the version of the schema.
+    Ours(i64),
+}
+
+/// Looks at a file without changing it.
+///
+/// # Errors
+/// [`StoreError::Foreign`] and [`StoreError::Newer`] where we must not touch it; [`StoreError::Database`].
+fn schema(db: &Connection, name: &str) -> Outcome<Schema> {
+    let application: i64 = match db.pragma_query_value(None, "application_id", |row| row.get(0)) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+            return Err(StoreError::Foreign(name.to_owned()));
+        }
+        other => other?,
+    };
+    let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    match application {
+        APPLICATION_ID => {}
+        0 if tables == 0 => return Ok(Schema::Empty),
+        _ => return Err(StoreError::Foreign(name.to_owned())),
+    }
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known { Err(StoreError::Newer { found, known }) } else { Ok(Schema::Ours(found)) }
+}
+
+/// Copies the file `from` to the new file `to`, as it is at one moment; others may write meanwhile. The copy is on disk when
+/// this returns.
+///
+/// # Errors
+/// [`StoreError::Database`]: `to` exists, or cannot be written. Then it is as it was.
+fn copy(from: &Path, to: &Path) -> Outcome<()> {
+    // The copy holds messages and our secret; SQLite itself would let everybody read it.
+    if !create_private(to)? {
+        return Err(StoreError::Database(format!("{} exists already", to.display())));
+    }
+    let write = || -> Outcome<()> {
+        let db = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        db.busy_timeout(Duration::from_secs(10))?;
+        let name = to.to_str().ok_or_else(|| StoreError::Database(format!("{} is not UTF-8", to.display())))?;
+        // One read transaction: the incremental copy begins again with every write of others, and under load never ends.
+        db.execute("VACUUM INTO ?1", [name])?;
+        let synced = std::fs::File::open(to).and_then(|file| file.sync_all());
+        synced.map_err(|error| StoreError::Database(format!("{}: {error}", to.display())))
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = std::fs::remove_file(to);
+    }
+    written
+}
+
+/// Creates the file so that only its owner can read it; false if it is there already.
+fn create_private(path: &Path) -> Outcome<bool> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(StoreError::Database(format!("{} cannot be created: {error}", path.display()))),
     }
 }

@@ -5,10 +5,7 @@ use rusqlite::{Row, params};
 
 use super::{Sqlite, limit, optional};
 use crate::store::backend::Outcome;
-use crate::store::model::{Identity, IdentityKind, OccupantRow, Pruned, Retention, TouchResult};
-
-/// How many rows of a kind one step of pruning removes.
-const STEP: i64 = 500;
+use crate::store::model::{Identity, IdentityKind, OccupantRow, TouchResult};
 
 const IDENTITY: &str = "network, kind, localpart, remote, display, first_seen, last_seen";
 
@@ -148,46 +145,6 @@ impl Sqlite {
                 .execute(params![network, room, session])?;
         }
         Ok(())
-    }
-
-    /// One step: what is old, at most [`STEP`] rows of each kind. What waits is never touched.
-    pub(super) fn prune_step(&mut self, keep: Retention, now: Timestamp) -> Outcome<Pruned> {
-        let before =
-            |age: std::time::Duration| now.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let mut pruned = Pruned::default();
-        let old: Vec<i64> = self
-            .db
-            .prepare_cached("SELECT id FROM events WHERE state = 1 AND committed < ?1 ORDER BY id LIMIT ?2")?
-            .query_map(params![before(keep.ids), STEP], |row| row.get(0))?
-            .collect::<rusqlite::Result<_>>()?;
-        for id in old {
-            self.db.prepare_cached("DELETE FROM event_ids WHERE event = ?1")?.execute([id])?;
-            self.db.prepare_cached("DELETE FROM originals WHERE event = ?1")?.execute([id])?;
-            self.db.prepare_cached("DELETE FROM events WHERE id = ?1 AND state = 1")?.execute([id])?;
-            pruned.events += 1;
-        }
-        let mut other = self
-            .db
-            .prepare_cached(
-                "DELETE FROM once WHERE (network, name) IN
-                 (SELECT network, name FROM once WHERE at < ?1 LIMIT ?2)",
-            )?
-            .execute(params![before(keep.once), STEP])?;
-        other += self
-            .db
-            .prepare_cached(
-                "DELETE FROM originals WHERE event IN (SELECT event FROM originals WHERE at < ?1 LIMIT ?2)",
-            )?
-            .execute(params![before(keep.originals), STEP])?;
-        other += self
-            .db
-            .prepare_cached(
-                "UPDATE events SET body = NULL, archive = 0 WHERE id IN
-                 (SELECT id FROM events WHERE archive = 1 AND state = 1 AND committed < ?1 LIMIT ?2)",
-            )?
-            .execute(params![before(keep.archive), STEP])?;
-        pruned.other = u64::try_from(other).unwrap_or(0);
-        Ok(pruned)
     }
 }
 

@@ -9,7 +9,49 @@ use crate::store::model::{
     BatchResult, Committed, DeadLetter, Direction, Message, NewBatch, NewEvent, PendingLane, QueueDepth, Queued, Settle,
 };
 
-const QUEUED: &str = "e.id, c.key, e.body, e.at, e.committed, e.attempts, e.next_try, e.batch, e.notices";
+/// The columns that [`queued`] reads.
+macro_rules! queued_columns {
+    () => {
+        "e.id, c.key, e.body, e.at, e.committed, e.attempts, e.next_try, e.batch, e.notices"
+    };
+}
+
+pub(super) const WAITING: &str = concat!(
+    "SELECT ",
+    queued_columns!(),
+    " FROM events e INDEXED BY events_waiting JOIN chats c ON c.id = e.chat
+     WHERE e.state = 0 AND e.id > ?3 AND e.direction = ?2 AND c.network = ?1 ORDER BY e.id LIMIT ?4"
+);
+
+pub(super) const WAITING_OF_CHAT: &str = concat!(
+    "SELECT ",
+    queued_columns!(),
+    " FROM events e INDEXED BY events_waiting_of_chat JOIN chats c ON c.id = e.chat
+     WHERE e.state = 0 AND e.chat = ?1 AND e.direction = ?2 AND e.id > ?3 ORDER BY e.id LIMIT ?4"
+);
+
+pub(super) const LANES: &str = "SELECT c.key, min(e.id), count(*)
+    FROM events e INDEXED BY events_waiting_of_chat JOIN chats c ON c.id = e.chat
+    WHERE e.state = 0 AND e.direction = ?2 AND c.network = ?1 AND c.key > ?3
+    GROUP BY c.key ORDER BY c.key LIMIT ?4";
+
+pub(super) const FIND: &str = "SELECT max(id) FROM (SELECT id FROM events WHERE chat = ?1 AND source_id = ?2
+    UNION ALL SELECT event FROM event_ids WHERE chat = ?1 AND value = ?2)";
+
+pub(super) const DEPTH: &str = "SELECT c.network, e.direction, sum(e.waits), min(e.oldest), sum(e.dead)
+    FROM (SELECT chat, direction, count(*) AS waits, min(committed) AS oldest, 0 AS dead
+          FROM events INDEXED BY events_waiting_of_chat WHERE state = 0 GROUP BY chat, direction
+          UNION ALL SELECT chat, direction, 0, NULL, count(*)
+          FROM events INDEXED BY events_dead WHERE state = 2 GROUP BY chat, direction) e
+    JOIN chats c ON c.id = e.chat GROUP BY c.network, e.direction ORDER BY c.network, e.direction";
+
+pub(super) const LETTERS: &str = "SELECT e.id, c.network, e.direction, c.key, e.committed, e.condition, e.error, e.body
+    FROM events e INDEXED BY events_dead JOIN chats c ON c.id = e.chat
+    WHERE e.state = 2 AND e.id > ?2 AND (?1 IS NULL OR c.network = ?1) ORDER BY e.id LIMIT ?3";
+
+/// What is added to the number of an inbox item to number its dead letter: those come behind all events, so that pages by
+/// number meet each letter once.
+const INBOX_LETTERS: i64 = 1_000_000_000_000_000;
 
 const MESSAGE: &str = "e.id, e.direction, c.key, e.sender, e.source_id, e.reply_to, e.body, e.at";
 
@@ -149,19 +191,13 @@ impl Sqlite {
         let rows = match chat {
             None => self
                 .db
-                .prepare_cached(&format!(
-                    "SELECT {QUEUED} FROM events e INDEXED BY events_waiting JOIN chats c ON c.id = e.chat
-                     WHERE e.state = 0 AND e.id > ?3 AND e.direction = ?2 AND c.network = ?1 ORDER BY e.id LIMIT ?4"
-                ))?
+                .prepare_cached(WAITING)?
                 .query_map(params![network, direction as i64, after, limit(most)], queued)?
                 .collect::<rusqlite::Result<_>>()?,
             Some(chat) => {
                 let Some(chat) = self.known_chat(network, chat)? else { return Ok(Vec::new()) };
                 self.db
-                    .prepare_cached(&format!(
-                        "SELECT {QUEUED} FROM events e JOIN chats c ON c.id = e.chat
-                         WHERE e.state = 0 AND e.chat = ?1 AND e.direction = ?2 AND e.id > ?3 ORDER BY e.id LIMIT ?4"
-                    ))?
+                    .prepare_cached(WAITING_OF_CHAT)?
                     .query_map(params![chat, direction as i64, after, limit(most)], queued)?
                     .collect::<rusqlite::Result<_>>()?
             }
@@ -178,11 +214,7 @@ impl Sqlite {
     ) -> Outcome<Vec<PendingLane>> {
         let rows = self
             .db
-            .prepare_cached(
-                "SELECT c.key, min(e.id), count(*) FROM events e JOIN chats c ON c.id = e.chat
-                 WHERE e.state = 0 AND e.direction = ?2 AND c.network = ?1 AND c.key > ?3
-                 GROUP BY c.key ORDER BY c.key LIMIT ?4",
-            )?
+            .prepare_cached(LANES)?
             .query_map(params![network, direction as i64, after.unwrap_or_default(), limit(most)], |row| {
                 Ok(PendingLane {
                     chat: row.get(0)?,
@@ -196,13 +228,7 @@ impl Sqlite {
 
     pub(super) fn message_by_id(&mut self, network: &str, chat: &str, id: &str) -> Outcome<Option<Message>> {
         let Some(chat) = self.known_chat(network, chat)? else { return Ok(None) };
-        let found: Option<i64> = self
-            .db
-            .prepare_cached(
-                "SELECT max(id) FROM (SELECT id FROM events WHERE chat = ?1 AND source_id = ?2
-                 UNION ALL SELECT event FROM event_ids WHERE chat = ?1 AND value = ?2)",
-            )?
-            .query_row(params![chat, id], |row| row.get(0))?;
+        let found: Option<i64> = self.db.prepare_cached(FIND)?.query_row(params![chat, id], |row| row.get(0))?;
         match found {
             Some(id) => self.message_by_number(EventId(id)),
             None => Ok(None),
@@ -258,13 +284,7 @@ impl Sqlite {
     pub(super) fn depths(&mut self) -> Outcome<Vec<QueueDepth>> {
         let rows = self
             .db
-            .prepare_cached(
-                "SELECT c.network, e.direction, sum(e.state = 0), min(CASE e.state WHEN 0 THEN e.committed END),
-                        sum(e.state = 2)
-                 FROM (SELECT chat, direction, state, committed FROM events WHERE state = 0
-                       UNION ALL SELECT chat, direction, state, committed FROM events WHERE state = 2) e
-                 JOIN chats c ON c.id = e.chat GROUP BY c.network, e.direction ORDER BY c.network, e.direction",
-            )?
+            .prepare_cached(DEPTH)?
             .query_map([], |row| {
                 let count = |n: i64| u64::try_from(n).unwrap_or(0);
                 Ok(QueueDepth {
@@ -287,11 +307,7 @@ impl Sqlite {
     ) -> Outcome<Vec<DeadLetter>> {
         let mut rows: Vec<DeadLetter> = self
             .db
-            .prepare_cached(
-                "SELECT e.id, c.network, e.direction, c.key, e.committed, e.condition, e.error, e.body
-                 FROM events e JOIN chats c ON c.id = e.chat
-                 WHERE e.state = 2 AND e.id > ?2 AND (?1 IS NULL OR c.network = ?1) ORDER BY e.id LIMIT ?3",
-            )?
+            .prepare_cached(LETTERS)?
             .query_map(params![network, after.unwrap_or(0), limit(most)], |row| {
                 Ok(DeadLetter {
                     id: row.get(0)?,
@@ -305,25 +321,28 @@ impl Sqlite {
                 })
             })?
             .collect::<rusqlite::Result<_>>()?;
-        if rows.len() < most && after.is_none() {
+        if rows.len() < most {
             let more: Vec<DeadLetter> = self
                 .db
                 .prepare_cached(
                     "SELECT id, network, at, dead, raw FROM inbox
-                     WHERE dead IS NOT NULL AND (?1 IS NULL OR network = ?1) ORDER BY id LIMIT ?2",
+                     WHERE dead IS NOT NULL AND id > ?2 AND (?1 IS NULL OR network = ?1) ORDER BY id LIMIT ?3",
                 )?
-                .query_map(params![network, limit(most - rows.len())], |row| {
-                    Ok(DeadLetter {
-                        id: row.get(0)?,
-                        network: row.get(1)?,
-                        direction: None,
-                        chat: String::new(),
-                        at: Timestamp(row.get(2)?),
-                        condition: String::new(),
-                        error: row.get(3)?,
-                        body: row.get(4)?,
-                    })
-                })?
+                .query_map(
+                    params![network, after.unwrap_or(0).saturating_sub(INBOX_LETTERS), limit(most - rows.len())],
+                    |row| {
+                        Ok(DeadLetter {
+                            id: row.get::<_, i64>(0)?.saturating_add(INBOX_LETTERS),
+                            network: row.get(1)?,
+                            direction: None,
+                            chat: String::new(),
+                            at: Timestamp(row.get(2)?),
+                            condition: String::new(),
+                            error: row.get(3)?,
+                            body: row.get(4)?,
+                        })
+                    },
+                )?
                 .collect::<rusqlite::Result<_>>()?;
             rows.extend(more);
         }
