@@ -233,6 +233,11 @@ impl StubHomeserver {
         self.shared.world().faults.push(fault);
     }
 
+    /// Takes back the faults that have not happened.
+    pub fn heal(&self) {
+        self.shared.world().faults.clear();
+    }
+
     /// Makes a room with these people in it; returns its id. With an alias (`#name:server`) anybody may join.
     pub fn make_room(&self, alias: Option<&str>, members: &[&str]) -> String {
         let mut world = self.shared.world();
