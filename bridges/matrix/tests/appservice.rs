@@ -79,10 +79,10 @@ async fn a_transaction_that_comes_again_is_taken_once() {
 #[tokio::test]
 async fn nothing_is_acknowledged_that_is_not_stored() {
     let (world, room) = chat().await;
-    world.memory.refuse(Some("disk full"));
+    world.memory.refuse(true);
     let body = json!({ "events": [said(&room, "$1", "kept")] });
     assert_eq!(soon(world.stub.push("1", &body)).await.unwrap().0, 503);
-    world.memory.refuse(None);
+    world.memory.refuse(false);
     world.push("1", &[said(&room, "$1", "kept")]).await;
     assert_eq!(bodies(&world.memory.events()), ["kept"]);
 }

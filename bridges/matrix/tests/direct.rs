@@ -18,7 +18,7 @@ async fn the_first_message_makes_the_room_and_later_ones_use_it_also_after_a_res
     let sent = world.stub.sent(&room);
     let said: Vec<_> = sent.iter().map(|sent| (sent.sender.as_str(), sent.txn.as_str(), &sent.content["body"])).collect();
     let expected = ["hello 1", "hello 2", "hello 3"].map(|body| json!(body));
-    let txns = ["pwtest-1-0", "pwtest-2-0", "pwtest-3-0"];
+    let txns = ["pwtestinstall-1-0", "pwtestinstall-2-0", "pwtestinstall-3-0"];
     assert_eq!(said, [0, 1, 2].map(|n| (ROMEO, txns[n], &expected[n])));
     assert_eq!(world.stub.times_asked("/register"), 1);
 }
@@ -122,7 +122,7 @@ async fn a_homeserver_that_is_down_is_a_failure_that_may_pass() {
     drop(listener);
     let raw = format!("homeserver = \"http://{address}\"\nserver_name = \"hs.test\"\nlisten = \"127.0.0.1:0\"\nas_token = \"a\"\nhs_token = \"b\"");
     let adapter: Arc<dyn Adapter> = Arc::from(NETWORK.configure(toml::from_str(&raw).unwrap()).unwrap());
-    let memory = MemoryCore::new(&["h.test"], &[]);
+    let memory = MemoryCore::new(&["h.test"]);
     // The adapter knows its core from the first moment that it runs.
     let (stop, mut running) = (Stop::new(), adapter.run(memory.core(), Stop::new()));
     let out = [hello(1)];

@@ -114,11 +114,11 @@ async fn a_crash_between_the_notice_and_its_event_costs_neither() {
     let busy = Fault::once("/send/", 429, "M_LIMIT_EXCEEDED", "Too Many Requests");
     world.stub.fail(Fault { retry_after_ms: Some(1), times: usize::MAX, ..busy });
     assert_eq!(soon(world.stub.push("1", &json!({ "events": [secret] }))).await.unwrap().0, 200);
-    world.memory.refuse_commits(true);
+    world.memory.refuse_submissions(true);
     world.stub.heal();
     soon(world.stub.until(|stub| stub.sent(&room).len() == 2)).await;
     let world = world.restart().await;
-    world.memory.refuse_commits(false);
+    world.memory.refuse_submissions(false);
     let world = world.restart().await;
     soon(world.memory.until(|memory| memory.waiting() == 0)).await;
     assert!(matches!(world.memory.events()[0].kind, Kind::Encrypted { .. }));
@@ -154,7 +154,7 @@ async fn a_bounce_is_shown_in_the_chat() {
     world.deliver(to(&alice(), 2, Kind::Failed(failed))).await.unwrap();
     let notice = world.stub.sent(&world.only_room()).pop().unwrap();
     assert_eq!(notice.content["msgtype"], "m.notice");
-    assert!(notice.content["body"].as_str().unwrap().contains("There is no Matrix user x."));
+    assert!(notice.content["body"].as_str().unwrap().contains("matrix.no-such-user x"));
 }
 
 #[tokio::test]
@@ -169,7 +169,7 @@ async fn typing_is_passed_on_under_either_name_and_in_both_directions() {
     ] {
         soon(world.stub.push("t", &body)).await.unwrap();
     }
-    let signals: Vec<Kind> = world.memory.signals().into_iter().map(|signal| signal.kind).collect();
+    let signals: Vec<Kind> = world.memory.events().into_iter().map(|signal| signal.kind).collect();
     assert_eq!(signals, [Kind::Typing { active: true }, Kind::Typing { active: false }]);
     let chat = Chat::Direct { user: romeo(), person: alice() };
     let kind = crate::api::SignalKind::Typing(true);

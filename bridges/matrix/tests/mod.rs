@@ -1,7 +1,7 @@
 //! The adapter as a whole: a stub homeserver on one side, the gateway in memory on the other.
 
 mod appservice;
-mod conformance;
+mod config;
 mod direct;
 mod inward;
 mod room;
@@ -70,7 +70,7 @@ fn bodies(events: &[Inbound]) -> Vec<String> {
 
 struct World {
     stub: StubHomeserver,
-    memory: Arc<MemoryCore>,
+    memory: MemoryCore,
     adapter: Arc<dyn Adapter>,
     stop: Stop,
     task: JoinHandle<Result<(), Fatal>>,
@@ -85,7 +85,7 @@ fn section(stub: &StubHomeserver) -> toml::Table {
 }
 
 /// An adapter that runs and listens.
-async fn run(stub: &StubHomeserver, memory: &Arc<MemoryCore>) -> (Arc<dyn Adapter>, Stop, JoinHandle<Result<(), Fatal>>) {
+async fn run(stub: &StubHomeserver, memory: &MemoryCore) -> (Arc<dyn Adapter>, Stop, JoinHandle<Result<(), Fatal>>) {
     let adapter: Arc<dyn Adapter> = Arc::from(NETWORK.configure(section(stub)).unwrap());
     let (stop, core, running) = (Stop::new(), memory.core(), adapter.clone());
     let signal = stop.clone();
@@ -101,7 +101,7 @@ impl World {
     async fn start() -> Self {
         let stub = StubHomeserver::start(Options::default()).await.unwrap();
         stub.add_user(ALICE, "Alice");
-        let memory = MemoryCore::new(&["h.test"], NETWORK.describe().sentences);
+        let memory = MemoryCore::new(&["h.test"]);
         let (adapter, stop, task) = run(&stub, &memory).await;
         Self { stub, memory, adapter, stop, task }
     }
