@@ -15,7 +15,9 @@ use super::{Asked, Fault, Membership, Sent, Shared, World, remember};
 use crate::matrix::http;
 
 type Stub = State<Arc<Shared>>;
-type Answer = Result<Value, Response>;
+/// A refusal in a `Result`: boxed, because a response is large.
+type Refusal = Box<Response>;
+type Answer = Result<Value, Refusal>;
 
 /// The user that the application service speaks as; the bot where it names none.
 #[derive(Clone)]
@@ -64,7 +66,7 @@ fn faulty(fault: &Fault) -> Response {
 }
 
 fn answer(result: Answer) -> Response {
-    result.map_or_else(|refusal| refusal, |value| axum::Json(value).into_response())
+    result.map_or_else(|refusal| *refusal, |value| axum::Json(value).into_response())
 }
 
 /// Records the request, fails where that was ordered, and checks who asks: the application service with its token, as
@@ -89,24 +91,24 @@ async fn gate(
                 request.extensions_mut().insert(As(user));
                 next.run(request).await
             }
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         },
     };
     shared.changes.send_modify(|count| *count += 1);
     fault.filter(|fault| fault.after).map_or(response, |fault| faulty(&fault))
 }
 
-fn allowed(shared: &Shared, request: &Request, user: Option<String>) -> Result<String, Response> {
+fn allowed(shared: &Shared, request: &Request, user: Option<String>) -> Result<String, Refusal> {
     let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if token.and_then(|token| token.strip_prefix("Bearer ")) != Some(shared.options.as_token.as_str()) {
-        return Err(refuse(401, "M_UNKNOWN_TOKEN", "Invalid access token passed."));
+        return Err(refuse(401, "M_UNKNOWN_TOKEN", "Invalid access token passed.").into());
     }
     let user = user.unwrap_or_else(|| format!("@{}:{}", shared.options.bot, shared.options.server_name));
     if !shared.ghost(&user) {
-        return Err(refuse(403, "M_FORBIDDEN", "Application service cannot masquerade as this user."));
+        return Err(refuse(403, "M_FORBIDDEN", "Application service cannot masquerade as this user.").into());
     }
     if !shared.world().users.contains_key(&user) {
-        return Err(refuse(403, "M_FORBIDDEN", "Application service has not registered this user"));
+        return Err(refuse(403, "M_FORBIDDEN", "Application service has not registered this user").into());
     }
     Ok(user)
 }
@@ -132,12 +134,12 @@ async fn register(State(shared): Stub, body: Bytes) -> Response {
 }
 
 /// Whether a person exists, as far as this homeserver can tell.
-fn reach(shared: &Shared, world: &World, user: &str) -> Result<String, Response> {
+fn reach(shared: &Shared, world: &World, user: &str) -> Result<String, Refusal> {
     let server = user.split_once(':').map_or("", |(_, server)| server);
     if world.dead_servers.contains(server) && server != shared.options.server_name {
-        return Err(refuse(502, "M_UNKNOWN", "Failed to fetch profile"));
+        return Err(refuse(502, "M_UNKNOWN", "Failed to fetch profile").into());
     }
-    world.users.get(user).cloned().ok_or_else(|| refuse(404, "M_NOT_FOUND", "Profile was not found"))
+    world.users.get(user).cloned().ok_or_else(|| refuse(404, "M_NOT_FOUND", "Profile was not found").into())
 }
 
 async fn profile(State(shared): Stub, Path(user): Path<String>) -> Response {
@@ -175,7 +177,7 @@ async fn create(State(shared): Stub, axum::Extension(As(user)): Who, body: Bytes
             return faulty(&fault);
         }
         if let Err(refusal) = reach(&shared, &world, whom) {
-            return refusal;
+            return *refusal;
         }
         world.rooms.set_member(&id, whom, Membership::Invite);
     }
@@ -186,7 +188,7 @@ async fn directory(State(shared): Stub, Path(alias): Path<String>) -> Response {
     let found = shared.world().rooms.of_alias(&alias);
     answer(match found {
         Some(id) => Ok(json!({ "room_id": id, "servers": [shared.options.server_name] })),
-        None => Err(refuse(404, "M_NOT_FOUND", &format!("Room alias {alias} not found"))),
+        None => Err(refuse(404, "M_NOT_FOUND", &format!("Room alias {alias} not found")).into()),
     })
 }
 
@@ -208,11 +210,11 @@ async fn join(State(shared): Stub, Path(room): Path<String>, axum::Extension(As(
 }
 
 /// That the asker is in the room.
-fn inside(world: &World, room: &str, user: &str) -> Result<(), Response> {
+fn inside(world: &World, room: &str, user: &str) -> Result<(), Refusal> {
     if world.rooms.member(room, user) == Some(Membership::Join) {
         return Ok(());
     }
-    Err(refuse(403, "M_FORBIDDEN", &format!("User {user} not in room {room}")))
+    Err(refuse(403, "M_FORBIDDEN", &format!("User {user} not in room {room}")).into())
 }
 
 async fn invite(
@@ -225,7 +227,7 @@ async fn invite(
     let whom = body["user_id"].as_str().unwrap_or_default();
     let mut world = shared.world();
     if let Err(refusal) = inside(&world, &room, &user).and_then(|()| reach(&shared, &world, whom).map(|_| ())) {
-        return refusal;
+        return *refusal;
     }
     if matches!(world.rooms.member(&room, whom), Some(Membership::Join | Membership::Ban)) {
         return refuse(403, "M_FORBIDDEN", &format!("{whom} is already in the room or banned."));
@@ -278,7 +280,7 @@ async fn redact(
 fn say(shared: &Shared, room: &str, user: &str, type_: &str, txn: &str, content: Value) -> Response {
     let mut world = shared.world();
     if let Err(refusal) = inside(&world, room, user) {
-        return refusal;
+        return *refusal;
     }
     let key = (user.to_owned(), txn.to_owned());
     if let Some((_, id)) = world.transactions.iter().find(|(known, _)| *known == key) {
@@ -310,11 +312,9 @@ async fn state(
     axum::Extension(As(user)): Who,
 ) -> Response {
     let world = shared.world();
-    answer(
-        inside(&world, &room, &user).and_then(|()| {
-            world.rooms.state(&room, &type_).ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found."))
-        }),
-    )
+    answer(inside(&world, &room, &user).and_then(|()| {
+        world.rooms.state(&room, &type_).ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found.").into())
+    }))
 }
 
 async fn state_of(
@@ -325,7 +325,7 @@ async fn state_of(
     let world = shared.world();
     let found = inside(&world, &room, &user).and_then(|()| {
         let member = world.rooms.member(&room, &key).filter(|_| type_ == "m.room.member");
-        member.ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found."))
+        member.ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found.").into())
     });
     answer(found.map(|member| json!({ "membership": member.name() })))
 }
@@ -367,7 +367,7 @@ async fn typing(
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let mut world = shared.world();
     if let Err(refusal) = inside(&world, &room, &user) {
-        return refusal;
+        return *refusal;
     }
     if world.typing.len() < super::REMEMBERED {
         world.typing.push((room, whom, body["typing"] == true));
