@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
 use super::event::Chat;
@@ -25,8 +26,12 @@ struct Inner {
     kv: BTreeMap<String, Vec<u8>>,
     inbox: BTreeMap<i64, Vec<u8>>,
     buried: Vec<(InboxId, String)>,
+    losses: Vec<&'static str>,
     next: i64,
     refuse: bool,
+    refuse_submissions: bool,
+    /// Counts changes, so that a test waits for one and never sleeps.
+    changes: watch::Sender<u64>,
 }
 
 impl MemoryCore {
@@ -54,6 +59,34 @@ impl MemoryCore {
     #[must_use]
     pub fn buried(&self) -> Vec<(InboxId, String)> {
         self.inner().buried.clone()
+    }
+
+    /// The kinds of losses that were counted, in order.
+    #[must_use]
+    pub fn losses(&self) -> Vec<&'static str> {
+        self.inner().losses.clone()
+    }
+
+    /// How many raw items are not yet done.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.inner().inbox.len()
+    }
+
+    /// Waits until something holds; looks after each change. The caller bounds the wait.
+    pub async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        let mut changes = self.inner().changes.subscribe();
+        while !holds(self) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// From now on submissions are refused while the small storage still takes values, or again taken: what a crash
+    /// between the two looks like.
+    pub fn refuse_submissions(&self, refuse: bool) {
+        self.inner().refuse_submissions = refuse;
     }
 
     /// From now on nothing can be committed, or again everything.
@@ -102,17 +135,26 @@ impl MemoryCore {
                 None => inner.kv.remove(&key),
             };
         }
+        inner.changes.send_modify(|count| *count += 1);
         Ok(accepted)
     }
 }
 
 impl CorePort for MemoryCore {
     fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Accepted, Closed>> {
-        async move { self.commit(submission) }.boxed()
+        async move {
+            if self.inner().refuse_submissions {
+                return Err(Closed("the test refuses".to_owned()));
+            }
+            self.commit(submission)
+        }
+        .boxed()
     }
 
     fn signal(&self, event: Inbound) {
-        self.inner().events.push(event);
+        let mut inner = self.inner();
+        inner.events.push(event);
+        inner.changes.send_modify(|count| *count += 1);
     }
 
     fn inbox(&self, after: Option<InboxId>, limit: usize) -> BoxFuture<'_, Result<Vec<InboxItem>, Closed>> {
@@ -127,6 +169,7 @@ impl CorePort for MemoryCore {
         let mut inner = self.inner();
         inner.inbox.remove(&item.0);
         inner.buried.push((item, reason.to_owned()));
+        inner.changes.send_modify(|count| *count += 1);
         async { Ok(()) }.boxed()
     }
 
@@ -192,7 +235,9 @@ impl CorePort for MemoryCore {
         Timestamp(1_780_000_000_000)
     }
 
-    fn loss(&self, _kind: &'static str) {}
+    fn loss(&self, kind: &'static str) {
+        self.inner().losses.push(kind);
+    }
 }
 
 /// What every adapter must do, whatever its network.

@@ -19,7 +19,7 @@ use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
     Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, Failure, Fatal, Finding, HistoryItem, ItemId,
-    Kind, Level, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
+    Kind, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -188,7 +188,8 @@ impl State {
         Ok(Receipt { ids })
     }
 
-    async fn ping(&self) -> Result<(), MatrixError> {
+    /// Asks the homeserver to ping us (application service API, `POST …/appservice/{id}/ping`).
+    pub async fn ping(&self) -> Result<(), MatrixError> {
         self.client.post("/_matrix/client/v1/appservice/portway/ping", None, &json!({})).await.map(|_| ())
     }
 }
@@ -333,15 +334,6 @@ impl Adapter for MatrixAdapter {
     }
 
     fn check<'a>(&'a self) -> BoxFuture<'a, Vec<Finding>> {
-        async move {
-            let (level, text) = match self.0.ping().await {
-                Ok(()) => (Level::Ok, "the homeserver reaches us, and we reach it".to_owned()),
-                Err(error) => {
-                    (Level::Fail, format!("{error:?}: install the registration again and restart the homeserver"))
-                }
-            };
-            vec![Finding { level, what: "homeserver".to_owned(), text }]
-        }
-        .boxed()
+        self.0.check().boxed()
     }
 }

@@ -16,11 +16,11 @@ use tokio::net::TcpListener;
 use tracing::{debug, warn};
 
 use super::adapter::State;
-use super::from_matrix::Transaction;
+use super::from_matrix::{self, Transaction};
 use crate::api::{Core, Fatal, Stop, Submission};
 
-/// The largest transaction in bytes.
-const LARGEST: usize = 32 << 20;
+/// The largest transaction in bytes: a hundred events of the largest size take less than half of it.
+const LARGEST: usize = 16 << 20;
 
 #[derive(Clone)]
 struct Service {
@@ -97,7 +97,7 @@ async fn transaction(AxumState(service): AxumState<Service>, Path(txn): Path<Str
             Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", &error.to_string()),
         }
     }
-    super::worker::signals(&service.state, &service.core, parsed.signals()).await;
+    super::worker::signals(&service.state, &service.core, &parsed.signals()).await;
     ok()
 }
 
@@ -106,7 +106,7 @@ async fn transaction(AxumState(service): AxumState<Service>, Path(txn): Path<Str
 fn transaction_name(txn: &str, transaction: &Transaction) -> String {
     let mut hash = Sha256::new();
     for event in &transaction.events {
-        hash.update(event["event_id"].as_str().unwrap_or_default().as_bytes());
+        hash.update(from_matrix::event_id(event).as_bytes());
         hash.update(b"\0");
     }
     let hash: String = hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect();

@@ -9,6 +9,9 @@ use super::ghost::stored;
 use super::id::{self, percent};
 use crate::api::{Failure, PersonId, UserId};
 
+/// How many rooms of one chat are looked at that an earlier try left behind.
+const LEFT_BEHIND: u32 = 8;
+
 /// What a room is to us.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,7 +49,7 @@ impl State {
             return Ok(room);
         }
         let generation = portal.map_or(0, |portal| portal.generation);
-        let room = self.make_dm(user, ghost, person, generation).await?;
+        let (room, generation) = self.make_dm(user, ghost, person, generation).await?;
         self.remember_dm(user, person, &room, generation).await?;
         Ok(room)
     }
@@ -78,13 +81,39 @@ impl State {
         Ok(())
     }
 
-    /// Makes the room. Its alias is the same each time, so that a crash in between does not make two.
-    async fn make_dm(&self, user: &UserId, ghost: &str, person: &PersonId, generation: u32) -> Result<String, Failure> {
+    /// Makes the room of this generation or, where its rooms cannot be used any more, of a later one; says which.
+    async fn make_dm(
+        &self,
+        user: &UserId,
+        ghost: &str,
+        person: &PersonId,
+        generation: u32,
+    ) -> Result<(String, u32), Failure> {
         let mxid = id::person(person);
         let profile = format!("/_matrix/client/v3/profile/{}", percent(&mxid));
-        if let Err(error) = self.client.get(&profile, Some(ghost)).await {
-            return Err(error.of_person(&mxid, person.server(), &self.config.server_name));
+        match self.client.get(&profile, Some(ghost)).await {
+            Ok(_) => {}
+            Err(error) if error.hides_profile() => {}
+            Err(error) => return Err(error.of_person(&mxid, person.server(), &self.config.server_name)),
         }
+        for generation in generation..generation.saturating_add(LEFT_BEHIND) {
+            if let Some(room) = self.make_generation(user, ghost, person, generation).await? {
+                return Ok((room, generation));
+            }
+        }
+        Err(Failure::temporary("every room of this chat was left before it was used"))
+    }
+
+    /// Makes the room of one generation. Its alias is the same each time, so that a crash in between does not make two.
+    /// `None` where there is one already that cannot be used.
+    async fn make_generation(
+        &self,
+        user: &UserId,
+        ghost: &str,
+        person: &PersonId,
+        generation: u32,
+    ) -> Result<Option<String>, Failure> {
+        let mxid = id::person(person);
         let digest = Sha256::digest(format!("{user}\0{mxid}\0{generation}"));
         let hash: String = digest[..10].iter().map(|byte| format!("{byte:02x}")).collect();
         let alias = format!("{}dm_{hash}", self.config.user_prefix);
@@ -98,15 +127,38 @@ impl State {
         match self.client.post("/_matrix/client/v3/createRoom", Some(ghost), &body).await {
             Ok(answer) => answer["room_id"]
                 .as_str()
-                .map(str::to_owned)
+                .map(|room| Some(room.to_owned()))
                 .ok_or_else(|| Failure::temporary("the homeserver made a room and did not say which")),
             Err(error) if error.is("M_ROOM_IN_USE") => {
                 let full = percent(&format!("#{alias}:{}", self.config.server_name));
                 let answer = self.client.get(&format!("/_matrix/client/v3/directory/room/{full}"), Some(ghost)).await;
                 let answer = answer.map_err(|error| error.failure())?;
-                answer["room_id"].as_str().map(str::to_owned).ok_or_else(|| Failure::temporary("the alias has no room"))
+                let room = answer["room_id"].as_str().ok_or_else(|| Failure::temporary("the alias has no room"))?;
+                self.ask_again(ghost, person, room).await
             }
             Err(error) => Err(error.of_person(&mxid, person.server(), &self.config.server_name)),
+        }
+    }
+
+    /// Looks at a room that an earlier try left behind. A homeserver makes the room before it invites, so that nobody may
+    /// have been asked in; and who was may have left by now. `None` where the room cannot be used.
+    async fn ask_again(&self, ghost: &str, person: &PersonId, room: &str) -> Result<Option<String>, Failure> {
+        let mxid = id::person(person);
+        let base = format!("/_matrix/client/v3/rooms/{}", percent(room));
+        let path = format!("{base}/state/m.room.member/{}", percent(&mxid));
+        match self.client.get(&path, Some(ghost)).await {
+            Ok(member) if matches!(member["membership"].as_str(), Some("join" | "invite")) => Ok(Some(room.to_owned())),
+            Ok(_) => Ok(None),
+            Err(error) if error.is("M_NOT_FOUND") => {
+                let invite = json!({ "user_id": mxid });
+                match self.client.post(&format!("{base}/invite"), Some(ghost), &invite).await {
+                    Ok(_) => Ok(Some(room.to_owned())),
+                    Err(error) => Err(error.of_person(&mxid, person.server(), &self.config.server_name)),
+                }
+            }
+            // The ghost itself is not in it any more.
+            Err(error) if error.forbidden() => Ok(None),
+            Err(error) => Err(error.failure()),
         }
     }
 

@@ -33,6 +33,18 @@ impl MatrixError {
         matches!(self, Self::Refused { status: 403, .. })
     }
 
+    /// Whether the homeserver does not deal with that server at all. Its words for it are Synapse's; the errcode is that
+    /// of every other prohibition.
+    fn federation_denied(&self) -> bool {
+        matches!(self, Self::Refused { status: 403, error, .. } if error.to_lowercase().starts_with("federation denied"))
+    }
+
+    /// Whether this answer to a look at a profile leaves open if the person can be reached: many homeservers show
+    /// profiles only to those who share a room (client-server API, section 10.2: 403).
+    pub fn hides_profile(&self) -> bool {
+        self.forbidden() && !self.federation_denied()
+    }
+
     /// What this means for a delivery.
     pub fn failure(&self) -> Failure {
         match self {
@@ -45,8 +57,14 @@ impl MatrixError {
                 }
             }
             // A wrong token is for the admin to mend; the messages wait for that.
-            Self::Refused { status, code, .. } if *status >= 500 || *status == 401 || code == "M_UNKNOWN_TOKEN" => {
-                Failure::temporary(format!("the homeserver answers {status} {code}"))
+            Self::Refused { status, code, retry_after, .. }
+                if *status >= 500 || *status == 401 || code == "M_UNKNOWN_TOKEN" =>
+            {
+                Failure::Temporary {
+                    retry_after: *retry_after,
+                    condition: Condition::RemoteServerTimeout,
+                    detail: format!("the homeserver answers {status} {code}"),
+                }
             }
             Self::Refused { status: 403, code, error, .. } => Failure::permanent(
                 Condition::Forbidden,
@@ -73,7 +91,7 @@ impl MatrixError {
 
     /// What this means when we asked for a person: no such person, or no such server.
     pub fn of_person(&self, person: &str, server: &str, own_server: &str) -> Failure {
-        let Self::Refused { status, code, error, .. } = self else { return self.failure() };
+        let Self::Refused { status, code, .. } = self else { return self.failure() };
         let gone = || {
             Failure::permanent(
                 Condition::RemoteServerNotFound,
@@ -83,7 +101,7 @@ impl MatrixError {
         };
         let remote = server != own_server;
         match status {
-            403 if remote && error.to_lowercase().contains("federation") => gone(),
+            403 if remote && self.federation_denied() => gone(),
             // What the homeserver says when it cannot reach another one.
             502 | 504 if remote => gone(),
             500 if remote && code == "M_UNKNOWN" => gone(),

@@ -2,28 +2,42 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::api::{File, ItemId, Kind, Style, Target, Text};
 
-/// A transaction of the homeserver.
+/// A transaction of the homeserver. Its items stay unread here: one that is nested too deep, or holds half a surrogate
+/// pair or a number that is too large, would otherwise fail all of them, and the homeserver would push the same
+/// transaction for ever.
 #[derive(Deserialize)]
 pub struct Transaction {
     /// Events of rooms.
     #[serde(default)]
-    pub events: Vec<Value>,
+    pub events: Vec<Box<RawValue>>,
     /// What is not stored (typing).
     #[serde(default)]
-    pub ephemeral: Vec<Value>,
+    pub ephemeral: Vec<Box<RawValue>>,
     /// The same under its unstable name, from older homeservers.
     #[serde(default, rename = "de.sorunome.msc2409.ephemeral")]
-    pub ephemeral_unstable: Vec<Value>,
+    pub ephemeral_unstable: Vec<Box<RawValue>>,
 }
 
 impl Transaction {
     /// What is not stored, whichever name it came under: once.
-    pub fn signals(&self) -> &[Value] {
-        if self.ephemeral.is_empty() { &self.ephemeral_unstable } else { &self.ephemeral }
+    pub fn signals(&self) -> Vec<Value> {
+        let items = if self.ephemeral.is_empty() { &self.ephemeral_unstable } else { &self.ephemeral };
+        items.iter().filter_map(|item| serde_json::from_str(item.get()).ok()).collect()
     }
+}
+
+/// The id of an event that is otherwise left unread; empty where it has none. The rest of an event will not do to know it
+/// by: its `age` differs each time.
+pub fn event_id(raw: &RawValue) -> String {
+    #[derive(Deserialize)]
+    struct Id {
+        event_id: String,
+    }
+    serde_json::from_str::<Id>(raw.get()).map(|id| id.event_id).unwrap_or_default()
 }
 
 /// The part of an event that is read.

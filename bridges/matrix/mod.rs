@@ -7,6 +7,7 @@
 
 mod adapter;
 mod appservice;
+mod check;
 mod client;
 mod config;
 mod dm;
@@ -16,6 +17,8 @@ mod ghost;
 mod id;
 mod registration;
 mod room;
+#[cfg(test)]
+mod tests;
 mod to_matrix;
 mod worker;
 

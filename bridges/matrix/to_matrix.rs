@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::api::{Kind, Style, Target, Text};
 
-/// The longest body of one event in bytes. An event may have 65,536 bytes in all (client-server API, section 10.2), and
-/// JSON escapes may double what a body takes.
-const MAX_BODY: usize = 24 << 10;
+/// How many bytes the body of one event may take as JSON. An event may have 65,536 bytes in all (client-server API, size
+/// limits), with what the homeserver adds: ids, hashes, signatures.
+const MAX_BODY: usize = 48 << 10;
 
 /// What is to be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,9 +20,10 @@ pub enum Wire {
 /// The Matrix events of an event, in order. Empty where it says nothing on Matrix.
 pub fn events(kind: &Kind) -> Vec<Wire> {
     match kind {
-        Kind::Text(text) => texts(text),
+        Kind::Text(text) => texts(text, MAX_BODY),
         Kind::Edit { target: Target { id: Some(target), .. }, new } => {
-            let mut parts = texts(new);
+            // The first part holds its text twice.
+            let mut parts = texts(new, MAX_BODY / 2);
             if let Some(Wire::Message(content)) = parts.first_mut() {
                 let mut edit = content.clone();
                 edit["body"] = Value::String(format!("* {}", content["body"].as_str().unwrap_or_default()));
@@ -38,7 +39,7 @@ pub fn events(kind: &Kind) -> Vec<Wire> {
 }
 
 /// A text as one event or, where it is long, several.
-fn texts(text: &Text) -> Vec<Wire> {
+fn texts(text: &Text, most: usize) -> Vec<Wire> {
     let msgtype = match text.style {
         Style::Normal => "m.text",
         Style::Emote => "m.emote",
@@ -48,7 +49,7 @@ fn texts(text: &Text) -> Vec<Wire> {
         Some(subject) => format!("{subject}\n\n{}", text.body),
         None => text.body.clone(),
     };
-    let mut parts: Vec<Wire> = split(&body, MAX_BODY)
+    let mut parts: Vec<Wire> = split(&body, most)
         .into_iter()
         .map(|part| Wire::Message(json!({ "msgtype": msgtype, "body": part })))
         .collect();
@@ -58,21 +59,34 @@ fn texts(text: &Text) -> Vec<Wire> {
     parts
 }
 
-/// Splits text into parts of at most `most` bytes, at line ends where there are some, else between characters.
+/// Splits text into parts that take at most `most` bytes as JSON, at line ends where there are some, else between
+/// characters.
 fn split(text: &str, most: usize) -> Vec<&str> {
     let mut parts = Vec::new();
     let mut rest = text;
-    while rest.len() > most {
-        let mut end = most;
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
+    while let Some(end) = too_long(rest, most) {
         let cut = rest[..end].rfind('\n').map_or(end, |line| line + 1);
         parts.push(&rest[..cut]);
         rest = &rest[cut..];
     }
     parts.push(rest);
     parts
+}
+
+/// Where text takes more than `most` bytes as JSON (RFC 8259, section 7): how much of it fits.
+fn too_long(text: &str, most: usize) -> Option<usize> {
+    let mut taken = 0;
+    for (at, c) in text.char_indices() {
+        taken += match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            c if c.is_control() => 6,
+            c => c.len_utf8(),
+        };
+        if taken > most {
+            return Some(at);
+        }
+    }
+    None
 }
 
 #[cfg(test)]

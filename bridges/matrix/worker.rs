@@ -8,21 +8,68 @@ use tracing::{debug, warn};
 
 use super::adapter::State;
 use super::dm::Context;
+use super::error::MatrixError;
 use super::from_matrix::{self, Event, Transaction};
+use super::ghost::stored;
 use super::id::{self, percent};
 use crate::api::{
     Chat, Core, Failure, Inbound, InboxId, ItemId, Kind, Membership, PersonId, Sentence, Stop, Submission, Timestamp,
     UserId,
 };
 
-/// How many transactions are read at once.
-const READ: usize = 32;
+/// How many transactions are read at once: each may be large.
+const READ: usize = 8;
 
-/// How long the homeserver is left alone after a look-up failed.
+/// How many messages from before a ghost's arrival are fetched.
+const MISSED: usize = 32;
+
+/// How long the store is left alone after it refused.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// How often a look-up is tried before an event is given up.
-const TRIES: usize = 30;
+/// The first wait after a look-up failed; each further one is twice as long, up to [`LONGEST`].
+const FIRST: Duration = Duration::from_millis(500);
+
+/// The longest wait, also where the homeserver asks for more.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How often an event is tried that the homeserver itself fails on, while the others wait.
+const TRIES: u32 = 8;
+
+/// Why an event cannot be worked on now.
+enum Trouble {
+    /// The homeserver or the store is away: nothing would get on, and everything waits in order.
+    Everything(Failure),
+    /// It fails on this event (a room of a server that is gone); the others must not wait for ever.
+    ThisOne(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Temporary { .. } => Self::Everything(failure),
+            Failure::Permanent { .. } => Self::ThisOne(failure),
+        }
+    }
+}
+
+impl From<MatrixError> for Trouble {
+    fn from(error: MatrixError) -> Self {
+        match &error {
+            // With an `errcode` the homeserver speaks, and not a proxy in front of one that is down.
+            MatrixError::Refused { status: 500 | 502 | 504, code, .. } if !code.is_empty() => {
+                Self::ThisOne(error.failure())
+            }
+            _ => error.failure().into(),
+        }
+    }
+}
+
+/// What goes to the core in one transaction.
+#[derive(Default)]
+struct Outcome {
+    events: Vec<Inbound>,
+    puts: Vec<(String, Option<Vec<u8>>)>,
+}
 
 /// Works until the stop signal, first on what an earlier run left.
 pub async fn run(state: Arc<State>, core: Core, stop: Stop) {
@@ -63,9 +110,9 @@ async fn work(state: &State, core: &Core, item: InboxId, raw: &[u8]) {
             return;
         }
     };
-    let mut events = Vec::with_capacity(transaction.events.len());
-    for value in transaction.events {
-        let event: Event = match serde_json::from_value(value) {
+    let mut outcome = Outcome::default();
+    for raw in transaction.events {
+        let event: Event = match serde_json::from_str(raw.get()) {
             Ok(event) => event,
             Err(error) => {
                 debug!(%error, "an event that cannot be read");
@@ -73,17 +120,24 @@ async fn work(state: &State, core: &Core, item: InboxId, raw: &[u8]) {
                 continue;
             }
         };
-        for attempt in 1.. {
-            match translate(state, core, &event).await {
+        for attempt in 0_u32.. {
+            let trouble = match translate(state, core, &event, &mut outcome.puts).await {
                 Ok(inbound) => {
-                    events.extend(inbound);
+                    outcome.events.extend(inbound);
                     break;
                 }
-                Err(Failure::Temporary { retry_after, detail, .. }) if attempt < TRIES => {
-                    warn!(detail, "an event waits for the homeserver");
-                    tokio::time::sleep(retry_after.unwrap_or(PAUSE)).await;
+                Err(trouble) => trouble,
+            };
+            match trouble {
+                Trouble::Everything(Failure::Temporary { retry_after, detail, .. }) => {
+                    warn!(detail, "events wait for the homeserver");
+                    tokio::time::sleep(pause(retry_after, attempt)).await;
                 }
-                Err(failure) => {
+                Trouble::ThisOne(Failure::Temporary { retry_after, detail, .. }) if attempt + 1 < TRIES => {
+                    warn!(detail, "the homeserver fails on an event, trying again");
+                    tokio::time::sleep(pause(retry_after, attempt)).await;
+                }
+                Trouble::Everything(failure) | Trouble::ThisOne(failure) => {
                     warn!(%failure, event = event.event_id, "an event was given up");
                     core.loss("lookup");
                     break;
@@ -91,23 +145,39 @@ async fn work(state: &State, core: &Core, item: InboxId, raw: &[u8]) {
             }
         }
     }
-    let submission = Submission { events, completes: Some(item), ..Submission::default() };
+    let Outcome { events, puts } = outcome;
+    let submission = Submission { events, puts, completes: Some(item), ..Submission::default() };
     while let Err(error) = core.submit(submission.clone()).await {
         warn!(%error, "events cannot be stored, trying again");
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// What one event is to us.
-async fn translate(state: &State, core: &Core, event: &Event) -> Result<Vec<Inbound>, Failure> {
+/// How long to wait after this many tries, by the homeserver's own hint where it gave one.
+fn pause(hint: Option<Duration>, attempt: u32) -> Duration {
+    hint.unwrap_or_else(|| FIRST * 2_u32.pow(attempt.min(10))).min(LONGEST)
+}
+
+/// What one event is to us. What must be remembered with it goes to `puts`, only on success.
+async fn translate(
+    state: &State,
+    core: &Core,
+    event: &Event,
+    puts: &mut Vec<(String, Option<Vec<u8>>)>,
+) -> Result<Vec<Inbound>, Trouble> {
     if event.type_ == "m.room.member" {
         return member(state, core, event).await;
     }
-    Ok(said(state, core, event).await?.into_iter().collect())
+    Ok(said(state, core, event, puts).await?.into_iter().collect())
 }
 
 /// What somebody said.
-async fn said(state: &State, core: &Core, event: &Event) -> Result<Option<Inbound>, Failure> {
+async fn said(
+    state: &State,
+    core: &Core,
+    event: &Event,
+    puts: &mut Vec<(String, Option<Vec<u8>>)>,
+) -> Result<Option<Inbound>, Trouble> {
     if state.ghosts.ours(&event.sender) {
         return Ok(None);
     }
@@ -115,7 +185,7 @@ async fn said(state: &State, core: &Core, event: &Event) -> Result<Option<Inboun
         return Ok(None);
     };
     let kind = if event.type_ == "m.room.encrypted" {
-        match encrypted(state, core, event, &context).await? {
+        match encrypted(state, core, event, &context, puts).await? {
             Some(kind) => kind,
             None => return Ok(None),
         }
@@ -145,10 +215,19 @@ fn inbound(state: &State, context: &Context, event: &Event, sender: PersonId, ki
     })
 }
 
-/// Encrypted messages: one notice to either side per room and sender, never silence.
-async fn encrypted(state: &State, core: &Core, event: &Event, context: &Context) -> Result<Option<Kind>, Failure> {
+/// Encrypted messages: one notice to either side per room and sender, never silence. That it was given is stored
+/// together with the event, so that a crash in between costs neither.
+async fn encrypted(
+    state: &State,
+    core: &Core,
+    event: &Event,
+    context: &Context,
+    puts: &mut Vec<(String, Option<Vec<u8>>)>,
+) -> Result<Option<Kind>, Trouble> {
     let key = format!("encrypted/{}/{}", event.room_id, event.sender);
-    if core.get(&key).await.map_err(|error| Failure::temporary(error.to_string()))?.is_some() {
+    if puts.iter().any(|(put, _)| *put == key)
+        || core.get(&key).await.map_err(|error| stored(&error))?.is_some()
+    {
         core.loss("encrypted");
         return Ok(None);
     }
@@ -163,16 +242,16 @@ async fn encrypted(state: &State, core: &Core, event: &Event, context: &Context)
         let path =
             format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{}", percent(&event.room_id), percent(&txn));
         match state.client.put(&path, Some(&ghost), &body).await {
-            Err(error) if matches!(error.failure(), Failure::Temporary { .. }) => return Err(error.failure()),
+            Err(error) if matches!(error.failure(), Failure::Temporary { .. }) => return Err(error.into()),
             _ => {}
         }
     }
-    state.put(&key, &true).await?;
+    puts.push((key, Some(b"true".to_vec())));
     Ok(Some(Kind::Encrypted { scheme: "Matrix".to_owned() }))
 }
 
 /// Somebody came, went, was asked in or was sent away.
-async fn member(state: &State, core: &Core, event: &Event) -> Result<Vec<Inbound>, Failure> {
+async fn member(state: &State, core: &Core, event: &Event) -> Result<Vec<Inbound>, Trouble> {
     let (Some(whom), Some(membership)) = (event.state_key.as_deref(), event.content["membership"].as_str()) else {
         return Ok(Vec::new());
     };
@@ -239,7 +318,7 @@ async fn invited(
     user: UserId,
     ghost: &str,
     sender: PersonId,
-) -> Result<Vec<Inbound>, Failure> {
+) -> Result<Vec<Inbound>, Trouble> {
     if !core.allows(&user) {
         state.leave(ghost, &event.room_id).await?;
         return Ok(Vec::new());
@@ -258,18 +337,18 @@ async fn invited(
             Ok(_) => {}
             // The invitation was taken back, or the room is gone.
             Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => return Ok(Vec::new()),
-            Err(error) => return Err(error.failure()),
+            Err(error) => return Err(error.into()),
         }
         state.cache_room_ghost(&event.room_id, &ghost);
         let path = format!("/_matrix/client/v3/rooms/{}/joined_members", percent(&event.room_id));
-        let members = state.client.get(&path, Some(&ghost)).await.map_err(|error| error.failure())?;
+        let members = state.client.get(&path, Some(&ghost)).await?;
         let count = members["joined"].as_object().map_or(0, serde_json::Map::len);
         if let Some(name) = members["joined"][&event.sender]["display_name"].as_str() {
             state.cache_name(&event.sender, name);
         }
         if direct || count <= 2 {
             state.remember_dm(&user, &sender, &event.room_id, 0).await?;
-            return missed(state, &event.room_id, &user).await;
+            return Ok(missed(state, &event.room_id, &user).await?);
         }
     }
     let Some(room) = id::read_room(&event.room_id) else { return Ok(Vec::new()) };
@@ -284,7 +363,7 @@ async fn invited(
 /// the same is recognised by its id.
 async fn missed(state: &State, room: &str, user: &UserId) -> Result<Vec<Inbound>, Failure> {
     let Some(id) = id::read_room(room) else { return Ok(Vec::new()) };
-    let items = state.past(&id, READ).await?.into_iter();
+    let items = state.past(&id, MISSED).await?.into_iter();
     Ok(items
         .filter_map(|item| {
             let sender = item.sender.ok()?;

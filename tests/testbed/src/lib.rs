@@ -11,6 +11,7 @@ pub mod mail;
 pub mod matrix;
 pub mod process;
 pub mod prosody;
+pub mod stub_homeserver;
 pub mod synapse;
 pub mod world;
 pub mod xmpp;

@@ -1,0 +1,121 @@
+//! Rooms: the way in, what is said there, the way out.
+
+use portway_testbed::stub_homeserver::{Fault, Membership as Member};
+
+use super::*;
+use crate::api::{ItemId, Membership, RoomId};
+
+const TOWN: &str = "#town:hs.test";
+
+fn alias() -> RoomId {
+    RoomId::alias("town", "hs.test").unwrap()
+}
+
+/// A public room with Alice in it, and Romeo's ghost after it entered.
+async fn town() -> (World, String, RoomId) {
+    let world = World::start().await;
+    let room = world.stub.make_room(Some(TOWN), &[ALICE]);
+    world.stub.set_state(&room, "m.room.name", json!({ "name": "Town" }));
+    world.stub.set_state(&room, "m.room.topic", json!({ "topic": "squares" }));
+    world.stub.set_state(&room, "m.room.power_levels", json!({ "users": { ALICE: 100 } }));
+    world.stub.event(&room, ALICE, "m.room.message", json!({ "msgtype": "m.text", "body": "one" }));
+    world.stub.event(&room, ALICE, "m.room.message", json!({ "msgtype": "m.text", "body": "two" }));
+    let info = soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap();
+    assert_eq!(info.room, RoomId::id(room.trim_start_matches('!'), None).unwrap());
+    assert_eq!((info.name.as_deref(), info.topic.as_deref()), (Some("Town"), Some("squares")));
+    assert_eq!((info.member_count, info.members.len()), (1, 1));
+    assert_eq!((info.members[0].person.clone(), info.members[0].level), (alice(), 100));
+    (world, room, info.room)
+}
+
+fn say(room: &RoomId, number: i64, kind: Kind) -> Outbound {
+    Outbound { chat: Chat::Room(room.clone()), ..to(&alice(), number, kind) }
+}
+
+#[tokio::test]
+async fn into_a_room_and_out_of_it() {
+    let (world, room, id) = town().await;
+    assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Join));
+    let history = soon(world.adapter.history(&id, 20)).await.unwrap();
+    let kinds: Vec<Kind> = history.into_iter().map(|item| item.kind).collect();
+    assert_eq!(kinds, ["one", "two"].map(|body| Kind::Text(Text::plain(body))));
+    world.deliver(say(&id, 1, Kind::Text(Text::plain("three")))).await.unwrap();
+    assert_eq!(world.stub.sent(&room)[0].sender, ROMEO);
+    let kind = Kind::Membership(Membership::Leave { reason: None });
+    for number in [2, 3] {
+        world.deliver(say(&id, number, kind.clone())).await.unwrap();
+    }
+    assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Leave));
+}
+
+#[tokio::test]
+async fn each_occupant_has_a_ghost_of_their_own() {
+    let (world, room, id) = town().await;
+    let juliet = UserId::new("juliet", "h.test").unwrap();
+    soon(world.adapter.enter(&juliet, "Juliet", &alias())).await.unwrap();
+    world.deliver(Outbound { user: juliet, ..say(&id, 1, Kind::Text(Text::plain("hi"))) }).await.unwrap();
+    assert_eq!(world.stub.sent(&room)[0].sender, "@xmpp_juliet=40h.test:hs.test");
+    assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Join));
+}
+
+#[tokio::test]
+async fn a_ghost_that_was_sent_out_comes_back_to_speak_unless_it_may_not() {
+    let (world, room, id) = town().await;
+    world.stub.change_member(&room, ALICE, ROMEO, Member::Leave, json!({}));
+    world.deliver(say(&id, 1, Kind::Text(Text::plain("back")))).await.unwrap();
+    assert_eq!(world.stub.sent(&room).len(), 1);
+    world.stub.change_member(&room, ALICE, ROMEO, Member::Ban, json!({}));
+    let failure = world.deliver(say(&id, 2, Kind::Text(Text::plain("again")))).await.unwrap_err();
+    assert_eq!(condition(&failure), Some(Condition::Forbidden));
+}
+
+#[tokio::test]
+async fn the_way_in_fails_with_the_reason() {
+    let world = World::start().await;
+    world.stub.kill_server("dead.test");
+    let closed = world.stub.make_room(None, &[ALICE]);
+    for (room, expected) in [
+        (RoomId::alias("nowhere", "hs.test").unwrap(), Some(Condition::ItemNotFound)),
+        (RoomId::alias("town", "dead.test").unwrap(), Some(Condition::RemoteServerNotFound)),
+        (RoomId::id(closed.trim_start_matches('!'), None).unwrap(), Some(Condition::Forbidden)),
+    ] {
+        let failure = soon(world.adapter.enter(&romeo(), "Romeo", &room)).await.unwrap_err();
+        assert_eq!(condition(&failure), expected, "{room:?}");
+    }
+    world.stub.fail(Fault::once("/join/", 500, "M_UNKNOWN", "Internal server error"));
+    let failure = soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap_err();
+    assert_eq!(condition(&failure), None);
+}
+
+#[tokio::test]
+async fn what_happens_in_a_room() {
+    let (world, room, id) = town().await;
+    world.stub.add_user("@bob:hs.test", "Bob");
+    let bob = "@bob:hs.test";
+    let came = world.stub.change_member(&room, bob, bob, Member::Join, json!({}));
+    let said = world.stub.event(&room, bob, "m.room.message", json!({ "msgtype": "m.emote", "body": "waves" }));
+    let liked = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": said["event_id"], "key": "+" } });
+    let liked = world.stub.event(&room, ALICE, "m.reaction", liked);
+    let kicked = world.stub.change_member(&room, ALICE, bob, Member::Leave, json!({ "reason": "rude" }));
+    let out = world.stub.change_member(&room, ALICE, ROMEO, Member::Ban, json!({}));
+    world.push("1", &[came, said.clone(), liked, kicked, out]).await;
+    let events = world.memory.events();
+    assert!(events.iter().all(|event| event.chat == Chat::Room(id.clone())));
+    let person = PersonId::new("bob", "hs.test").unwrap();
+    let emote = Text { style: crate::api::Style::Emote, ..Text::plain("waves") };
+    let target = crate::api::Target { id: said["event_id"].as_str().map(ItemId::new), event: None };
+    let kick = |person, user, reason: Option<&str>, ban| {
+        Kind::Membership(Membership::Kick { person, user, reason: reason.map(str::to_owned), ban })
+    };
+    let kinds: Vec<Kind> = events.into_iter().map(|event| event.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            Kind::Membership(Membership::Join { name: Some("Bob".into()) }),
+            Kind::Text(emote),
+            Kind::Reaction { target, keys: vec!["+".into()] },
+            kick(Some(person), None, Some("rude"), false),
+            kick(None, Some(romeo()), None, true),
+        ]
+    );
+}
