@@ -13,7 +13,11 @@ impl State {
         let mut add = |level, what: &str, text: String| findings.push(Finding { level, what: what.to_owned(), text });
         if let Err(error) = self.client.get("/_matrix/client/versions", None).await {
             let what = reason(&error);
-            add(Level::Fail, "homeserver", format!("{homeserver} does not answer as a homeserver ({what}): see network.matrix.homeserver"));
+            add(
+                Level::Fail,
+                "homeserver",
+                format!("{homeserver} does not answer as a homeserver ({what}): see network.matrix.homeserver"),
+            );
             return findings;
         }
         add(Level::Ok, "homeserver", format!("{homeserver} answers"));
@@ -22,14 +26,26 @@ impl State {
                 let bot = format!("@{}:{own}", self.config.bot);
                 let found = answer["user_id"].as_str().unwrap_or_default();
                 if found != bot {
-                    add(Level::Fail, "as_token", format!("the homeserver takes us for {found}, not {bot}: see network.matrix.server_name and bot, and install the registration again"));
+                    add(
+                        Level::Fail,
+                        "as_token",
+                        format!(
+                            "the homeserver takes us for {found}, not {bot}: see network.matrix.server_name and bot, and install the registration again"
+                        ),
+                    );
                     return findings;
                 }
                 add(Level::Ok, "as_token", format!("the homeserver knows us as {bot}"));
             }
             Err(error) => {
                 let what = reason(&error);
-                add(Level::Fail, "as_token", format!("the homeserver does not take our token ({what}): install what `portway generate registration` prints, and restart the homeserver"));
+                add(
+                    Level::Fail,
+                    "as_token",
+                    format!(
+                        "the homeserver does not take our token ({what}): install what `portway generate registration` prints, and restart the homeserver"
+                    ),
+                );
                 return findings;
             }
         }
@@ -40,7 +56,13 @@ impl State {
             }
             Err(error) => {
                 let (what, url) = (reason(&error), &self.config.url);
-                add(Level::Fail, "ping", format!("the homeserver does not reach us at {url} ({what}): is Portway running, and are url and hs_token the same in the registration?"));
+                add(
+                    Level::Fail,
+                    "ping",
+                    format!(
+                        "the homeserver does not reach us at {url} ({what}): is Portway running, and are url and hs_token the same in the registration?"
+                    ),
+                );
             }
         }
         findings

@@ -49,10 +49,8 @@ fn texts(text: &Text, most: usize) -> Vec<Wire> {
         Some(subject) => format!("{subject}\n\n{}", text.body),
         None => text.body.clone(),
     };
-    let mut parts: Vec<Wire> = split(&body, most)
-        .into_iter()
-        .map(|part| Wire::Message(json!({ "msgtype": msgtype, "body": part })))
-        .collect();
+    let mut parts: Vec<Wire> =
+        split(&body, most).into_iter().map(|part| Wire::Message(json!({ "msgtype": msgtype, "body": part }))).collect();
     if let (Some(Wire::Message(first)), Some(Target { id: Some(target), .. })) = (parts.first_mut(), &text.reply) {
         first["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": target.as_str() } });
     }

@@ -225,9 +225,7 @@ async fn encrypted(
     puts: &mut Vec<(String, Option<Vec<u8>>)>,
 ) -> Result<Option<Kind>, Trouble> {
     let key = format!("encrypted/{}/{}", event.room_id, event.sender);
-    if puts.iter().any(|(put, _)| *put == key)
-        || core.get(&key).await.map_err(|error| stored(&error))?.is_some()
-    {
+    if puts.iter().any(|(put, _)| *put == key) || core.get(&key).await.map_err(|error| stored(&error))?.is_some() {
         core.loss("encrypted");
         return Ok(None);
     }

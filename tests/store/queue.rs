@@ -95,7 +95,8 @@ pub async fn what_waits_is_found_by_network_direction_chat_and_number(rig: Rig) 
     let there = |chat: &str, id: &str| NewEvent { direction: Direction::ToXmpp, ..event(chat, id) };
     let other = NewEvent { network: "matrix".to_owned(), ..event("a", "5") };
     let ids = put(&store, vec![event("a", "1"), event("b", "2"), there("a", "3"), event("a", "4"), other]).await;
-    let cases: [(&str, Direction, Option<&str>, Option<EventId>, usize, Vec<EventId>); 9] = [
+    type Case<'a> = (&'a str, Direction, Option<&'a str>, Option<EventId>, usize, Vec<EventId>);
+    let cases: [Case<'_>; 9] = [
         (NET, Direction::ToNetwork, None, None, 10, vec![ids[0], ids[1], ids[3]]),
         (NET, Direction::ToNetwork, None, None, 2, vec![ids[0], ids[1]]),
         (NET, Direction::ToNetwork, None, Some(ids[0]), 10, vec![ids[1], ids[3]]),

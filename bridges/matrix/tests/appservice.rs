@@ -114,7 +114,9 @@ async fn one_bad_event_never_fails_the_others() {
     let good = |id: &str, body: &str| said(&room, id, body).to_string();
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     let odd = |id: &str, content: &str| {
-        format!(r#"{{"event_id":"{id}","type":"m.room.message","room_id":"{room}","sender":"{ALICE}","content":{content}}}"#)
+        format!(
+            r#"{{"event_id":"{id}","type":"m.room.message","room_id":"{room}","sender":"{ALICE}","content":{content}}}"#
+        )
     };
     let events = [
         good("$1", "first"),
@@ -150,7 +152,8 @@ async fn the_doctor_names_the_fault() {
         let findings = soon(world.adapter.check()).await;
         findings.into_iter().map(|finding| (finding.what, finding.level)).collect::<Vec<_>>()
     };
-    let found = |rows: &[(&str, Level)]| rows.iter().map(|(what, level)| ((*what).to_owned(), *level)).collect::<Vec<_>>();
+    let found =
+        |rows: &[(&str, Level)]| rows.iter().map(|(what, level)| ((*what).to_owned(), *level)).collect::<Vec<_>>();
     let (ok, fail) = (Level::Ok, Level::Fail);
     assert_eq!(look().await, found(&[("homeserver", ok), ("as_token", ok), ("ping", ok)]));
     world.stub.fail(Fault::once("/ping", 502, "M_CONNECTION_FAILED", "refused"));
@@ -159,7 +162,8 @@ async fn the_doctor_names_the_fault() {
     assert_eq!(look().await, found(&[("homeserver", ok), ("as_token", ok), ("ping", Level::Warn)]));
     world.stub.fail(Fault::once("/whoami", 401, "M_UNKNOWN_TOKEN", "Invalid token"));
     assert_eq!(look().await, found(&[("homeserver", ok), ("as_token", fail)]));
-    let raw = toml::from_str("homeserver = \"http://127.0.0.1:1\"\nserver_name = \"hs\"\nas_token = \"a\"\nhs_token = \"b\"");
+    let raw =
+        toml::from_str("homeserver = \"http://127.0.0.1:1\"\nserver_name = \"hs\"\nas_token = \"a\"\nhs_token = \"b\"");
     let nowhere = NETWORK.configure(raw.unwrap()).unwrap();
     assert_eq!(soon(nowhere.check()).await[0].level, fail);
 }

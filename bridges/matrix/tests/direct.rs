@@ -16,7 +16,8 @@ async fn the_first_message_makes_the_room_and_later_ones_use_it_also_after_a_res
     assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Join));
     assert_eq!(world.stub.name(ROMEO).as_deref(), Some("Romeo"));
     let sent = world.stub.sent(&room);
-    let said: Vec<_> = sent.iter().map(|sent| (sent.sender.as_str(), sent.txn.as_str(), &sent.content["body"])).collect();
+    let said: Vec<_> =
+        sent.iter().map(|sent| (sent.sender.as_str(), sent.txn.as_str(), &sent.content["body"])).collect();
     let expected = ["hello 1", "hello 2", "hello 3"].map(|body| json!(body));
     let txns = ["pwtestinstall-1-0", "pwtestinstall-2-0", "pwtestinstall-3-0"];
     assert_eq!(said, [0, 1, 2].map(|n| (ROMEO, txns[n], &expected[n])));
@@ -104,7 +105,9 @@ async fn a_homeserver_in_trouble_is_asked_again_when_it_says() {
     world.deliver(hello(1)).await.unwrap();
     let busy = Fault::once("/send/", 429, "M_LIMIT_EXCEEDED", "Too Many Requests");
     world.stub.fail(Fault { retry_after_ms: Some(1234), ..busy });
-    let Failure::Temporary { retry_after, .. } = world.deliver(hello(2)).await.unwrap_err() else { panic!("permanent") };
+    let Failure::Temporary { retry_after, .. } = world.deliver(hello(2)).await.unwrap_err() else {
+        panic!("permanent")
+    };
     assert_eq!(retry_after, Some(Duration::from_millis(1234)));
     world.stub.fail(Fault::once("/send/", 500, "M_UNKNOWN", "Internal server error"));
     assert_eq!(condition(&world.deliver(hello(2)).await.unwrap_err()), None);
@@ -120,7 +123,9 @@ async fn a_homeserver_that_is_down_is_a_failure_that_may_pass() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let raw = format!("homeserver = \"http://{address}\"\nserver_name = \"hs.test\"\nlisten = \"127.0.0.1:0\"\nas_token = \"a\"\nhs_token = \"b\"");
+    let raw = format!(
+        "homeserver = \"http://{address}\"\nserver_name = \"hs.test\"\nlisten = \"127.0.0.1:0\"\nas_token = \"a\"\nhs_token = \"b\""
+    );
     let adapter: Arc<dyn Adapter> = Arc::from(NETWORK.configure(toml::from_str(&raw).unwrap()).unwrap());
     let memory = MemoryCore::new(&["h.test"]);
     // The adapter knows its core from the first moment that it runs.
