@@ -71,9 +71,9 @@ async fn letters(world: &World, romeo: &mut Xmpp, say: &impl Fn(&str)) -> Result
     let bob = format!("bob@{OUTSIDE}");
     let contact = format!("bob%{OUTSIDE}@mail.{HOST}");
     romeo.say(&contact, "demo-mail-1-from-romeo", "Dear Bob, how is Mantua?").await?;
+    romeo.receipt("demo-mail-1-from-romeo").await?;
     let mail = imap::wait(world.mail.imap, &bob, |mail| mail.contains("how is Mantua?")).await?;
     say("XMPP → mail     romeo to bob: Dear Bob, how is Mantua?");
-    romeo.receipt("demo-mail-1-from-romeo").await?;
     let id = header(&mail, "Message-ID").ok_or("the mail has no Message-ID")?;
     let subject = header(&mail, "Subject").unwrap_or_default();
     let from = header(&mail, "From").ok_or("the mail has no sender")?;
