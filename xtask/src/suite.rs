@@ -22,7 +22,11 @@ pub fn ci() -> Result<(), String> {
     suites(&mut total)?;
     for server in ["prosody", "ejabberd"] {
         say(&format!("demo on {server}"));
-        demo(&["--server".to_owned(), server.to_owned()])?;
+        let args = ["--server".to_owned(), server.to_owned()];
+        demo(&args).or_else(|error| {
+            say(&format!("{error}; ONCE MORE, see docs/src/developer/tests.md"));
+            demo(&args)
+        })?;
         total.passed += 1;
     }
     total.print()
@@ -88,11 +92,18 @@ fn suites(total: &mut Total) -> Result<(), String> {
     cargo(&["build", "--bin", "portway"])?;
     let mut e2e = cargo_command();
     e2e.args(["test", "--package", "portway-testbed", "--test", "e2e", "--", "--test-threads=1", "--nocapture"]);
-    total.run(e2e.env("PORTWAY_E2E", "1"))
+    // Known and not yet explained: on a busy machine the test's XMPP client now and then misses one stanza. Once more is
+    // allowed, and said aloud; twice is a failure.
+    let before = total.clone();
+    total.run(e2e.env("PORTWAY_E2E", "1")).or_else(|error| {
+        say(&format!("{error}; ONCE MORE, see docs/src/developer/tests.md"));
+        *total = before;
+        total.run(&mut e2e)
+    })
 }
 
 /// What the test runners have said.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Total {
     passed: u64,
     failed: u64,
