@@ -37,7 +37,7 @@ struct Shared {
     install_id: String,
     secret: Vec<u8>,
     counters: Arc<Counters>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -91,11 +91,16 @@ impl Store {
         writer.commit_transaction()?;
         let counters = Arc::new(Counters::default());
         let (writer, thread) = Worker::writer(writer, counters.clone()).map_err(io)?;
+        let mut threads = vec![thread];
         let reader = match reader {
-            Some(reader) => Worker::reader(reader).map_err(io)?,
+            Some(reader) => {
+                let (reader, thread) = Worker::reader(reader).map_err(io)?;
+                threads.push(thread);
+                reader
+            }
             None => writer.clone(),
         };
-        let shared = Shared { clock, install_id, secret, counters, thread: Mutex::new(Some(thread)) };
+        let shared = Shared { clock, install_id, secret, counters, threads: Mutex::new(threads) };
         Ok(Self { writer, reader, shared: Arc::new(shared) })
     }
 
@@ -430,15 +435,15 @@ impl Store {
         (counters.transactions.load(Ordering::Relaxed), counters.operations.load(Ordering::Relaxed))
     }
 
-    /// Ends this handle; where it is the last one, waits until the writer has written everything.
+    /// Ends this handle; where it is the last one, waits until everything is written and the database is closed. The file
+    /// may be replaced then, and not before: the connection that closes last removes the write-ahead log by its name.
     pub async fn close(self) {
         let Self { writer, reader, shared } = self;
         drop((writer, reader));
         if let Some(shared) = Arc::into_inner(shared) {
-            let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(thread) = thread {
-                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-            }
+            let threads = shared.threads.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+            let _ = tokio::task::spawn_blocking(join).await;
         }
     }
 }
