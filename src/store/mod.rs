@@ -37,7 +37,8 @@ struct Shared {
     install_id: String,
     secret: Vec<u8>,
     counters: Arc<Counters>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The reader's, where there is one, and the writer's.
+    threads: Mutex<(Option<JoinHandle<()>>, JoinHandle<()>)>,
 }
 
 impl std::fmt::Debug for Store {
@@ -91,11 +92,14 @@ impl Store {
         writer.commit_transaction()?;
         let counters = Arc::new(Counters::default());
         let (writer, thread) = Worker::writer(writer, counters.clone()).map_err(io)?;
-        let reader = match reader {
-            Some(reader) => Worker::reader(reader).map_err(io)?,
-            None => writer.clone(),
+        let (reader, reading) = match reader {
+            Some(reader) => {
+                let (reader, thread) = Worker::reader(reader).map_err(io)?;
+                (reader, Some(thread))
+            }
+            None => (writer.clone(), None),
         };
-        let shared = Shared { clock, install_id, secret, counters, thread: Mutex::new(Some(thread)) };
+        let shared = Shared { clock, install_id, secret, counters, threads: Mutex::new((reading, thread)) };
         Ok(Self { writer, reader, shared: Arc::new(shared) })
     }
 
@@ -430,15 +434,19 @@ impl Store {
         (counters.transactions.load(Ordering::Relaxed), counters.operations.load(Ordering::Relaxed))
     }
 
-    /// Ends this handle; where it is the last one, waits until the writer has written everything.
+    /// Ends this handle; where it is the last one, waits until everything is written and the database is closed. The file
+    /// may be replaced then, and not before: the connection that closes last removes the write-ahead log by its name.
     pub async fn close(self) {
         let Self { writer, reader, shared } = self;
-        drop((writer, reader));
-        if let Some(shared) = Arc::into_inner(shared) {
-            let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(thread) = thread {
-                let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-            }
-        }
+        let Some(shared) = Arc::into_inner(shared) else { return };
+        let (reading, writing) = shared.threads.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // One after the other: of two that close at once neither is the last, and the log would stay.
+        let close = move || {
+            drop(reader);
+            let _ = reading.map(JoinHandle::join);
+            drop(writer);
+            let _ = writing.join();
+        };
+        let _ = tokio::task::spawn_blocking(close).await;
     }
 }

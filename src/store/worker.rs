@@ -49,10 +49,11 @@ impl Worker {
     }
 
     /// Starts a thread that runs operations as they come.
-    pub fn reader(backend: Box<dyn Backend>) -> std::io::Result<Self> {
+    pub fn reader(backend: Box<dyn Backend>) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, receiver) = mpsc::channel(QUEUE);
-        std::thread::Builder::new().name("store-read".to_owned()).spawn(move || read(backend, receiver))?;
-        Ok(Self { jobs })
+        let thread =
+            std::thread::Builder::new().name("store-read".to_owned()).spawn(move || read(backend, receiver))?;
+        Ok((Self { jobs }, thread))
     }
 
     /// Runs an operation and waits for the end of its transaction.

@@ -48,6 +48,21 @@ async fn numbers_are_never_used_again() {
 }
 
 #[tokio::test]
+async fn a_closed_store_has_let_go_of_its_files() {
+    // Many times: what would still be open would be so only for a moment.
+    for n in 0..20 {
+        let rig = Rig::file();
+        let store = rig.open().await;
+        put(&store, vec![event("a", "1")]).await;
+        assert_eq!(waiting(&store).await.len(), 1);
+        let log = rig.dir().join("portway.db-wal");
+        assert!(log.exists());
+        store.close().await;
+        assert!(!log.exists(), "the last connection removes it; time {n}");
+    }
+}
+
+#[tokio::test]
 async fn a_handle_that_stays_keeps_the_store_open() {
     let rig = Rig::file();
     let store = rig.open().await;

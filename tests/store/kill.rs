@@ -82,7 +82,11 @@ async fn killing_loses_nothing_that_was_answered() {
             let mut number = || EventId(words.next().and_then(|word| word.parse().ok()).expect("a number"));
             let (guarded, pair) = (number(), number());
             let id = words.next().expect("an id");
-            let found = store.message(guarded).await.expect("a read").expect(answer);
+            let found = store
+                .message(guarded)
+                .await
+                .expect("a read")
+                .unwrap_or_else(|| panic!("round {round}: {answer} is lost"));
             assert_eq!(found.source_ids, [id], "round {round}: {answer}");
             assert!(waiting.contains(&pair), "round {round}: {answer}");
             if what == "settled" {
