@@ -4,6 +4,7 @@
 //! Absolute numbers depend on the machine; the ratios in the last column are what to compare.
 
 mod gateway;
+mod matrix;
 mod proc;
 mod store;
 #[path = "../../tests/support/mod.rs"]
@@ -37,6 +38,7 @@ async fn main() {
     let store = store::commits_per_second(scale).await;
     println!("store only, commits of such rows          {store:>9.0} /s");
     throughput(scale, store).await;
+    matrix(scale, store).await;
     latency().await;
     memory(scale).await;
 }
@@ -49,6 +51,15 @@ async fn throughput(scale: Scale, store: f64) {
         let back = gateway.send_to_xmpp(scale.messages, chats).await;
         report(&format!("loopback to XMPP, {chats} chats"), &back, store);
     }
+    gateway.stop().await;
+}
+
+async fn matrix(scale: Scale, store: f64) {
+    let mut gateway = matrix::Gateway::with_chats(scale.chats.min(100)).await;
+    let out = gateway.send_to_matrix(scale.messages / 2, scale.chats.min(100)).await;
+    report("XMPP to Matrix (stub homeserver)", &out, store);
+    let back = gateway.send_to_xmpp(scale.messages / 2).await;
+    report("Matrix (stub homeserver) to XMPP", &back, store);
     gateway.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::process::{free_port, write};
+use crate::process::{free_port, write, write_private};
 use crate::world::{HOST, SECRET, SERVER_NAME};
 use crate::{PATIENCE, Result};
 
@@ -31,30 +31,28 @@ fn binary() -> Result<PathBuf> {
 }
 
 impl Gateway {
-    /// Writes its configuration.
+    /// A gateway that has no configuration yet.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn new(folder: &Path, component: u16, homeserver: u16) -> Result<Self> {
-        let (appservice, lmtp, http) = (free_port()?, free_port()?, free_port()?);
+    /// There is no free port.
+    pub fn new(folder: &Path) -> Result<Self> {
         Ok(Self {
             config: folder.join("portway.toml"),
             log: folder.join("portway.log"),
             child: None,
-            appservice,
-            lmtp,
-            http,
+            appservice: free_port()?,
+            lmtp: free_port()?,
+            http: free_port()?,
         })
-        .inspect(|gateway: &Self| drop(gateway.write(folder, component, homeserver, 0)))
     }
 
-    /// Writes the configuration, with the mail server's port.
+    /// Writes the configuration, with the ports of the servers. Only its owner can read it, as it should be.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn write(&self, folder: &Path, component: u16, homeserver: u16, smarthost: u16) -> Result<()> {
         let Self { appservice, lmtp, http, .. } = self;
-        write(
+        write_private(
             &self.config,
             &format!(
                 "[gateway]\ndata_dir = {data:?}\nallow = [\"{HOST}\"]\n\n[xmpp]\nhost = \"127.0.0.1\"\nport = {component}\n\n\

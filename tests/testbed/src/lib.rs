@@ -13,6 +13,7 @@ pub mod process;
 pub mod prosody;
 pub mod stub_homeserver;
 pub mod synapse;
+pub mod weather;
 pub mod world;
 pub mod xmpp;
 

@@ -24,14 +24,15 @@ pub struct MailWorld {
     pub imap: u16,
 }
 
-/// The servers, not yet started. Mail for `gateway_domain` goes by LMTP to `gateway_port`.
+/// The servers, not yet started. Mail for `gateway_domain` goes by LMTP to `gateway_port`; whether
+/// a recipient is taken is asked at `policy`.
 ///
 /// # Errors
 /// Their files cannot be written.
-pub fn servers(folder: &Path, gateway_domain: &str, gateway_port: u16) -> Result<MailWorld> {
+pub fn servers(folder: &Path, gateway_domain: &str, gateway_port: u16, policy: u16) -> Result<MailWorld> {
     let (smtp, imap, lmtp) = (free_port()?, free_port()?, free_port()?);
     Ok(MailWorld {
-        postfix: postfix(&folder.join("p"), smtp, lmtp, gateway_domain, gateway_port)?,
+        postfix: postfix(&folder.join("p"), smtp, lmtp, gateway_domain, gateway_port, policy)?,
         dovecot: dovecot(&folder.join("d"), imap, lmtp)?,
         smtp,
         imap,
@@ -67,7 +68,14 @@ fn dovecot(folder: &Path, imap: u16, lmtp: u16) -> Result<Server> {
     }))
 }
 
-fn postfix(folder: &Path, smtp: u16, lmtp: u16, gateway_domain: &str, gateway_port: u16) -> Result<Server> {
+fn postfix(
+    folder: &Path,
+    smtp: u16,
+    lmtp: u16,
+    gateway_domain: &str,
+    gateway_port: u16,
+    policy: u16,
+) -> Result<Server> {
     make(folder, None)?;
     let (etc, queue, data) = (folder.join("etc"), folder.join("q"), folder.join("data"));
     make(&etc, None)?;
@@ -91,7 +99,7 @@ fn postfix(folder: &Path, smtp: u16, lmtp: u16, gateway_domain: &str, gateway_po
              smtp_dns_support_level = disabled\nsmtp_host_lookup = native\ntransport_maps = texthash:{etc}/transport\nrelay_domains = {gateway_domain}\n\
              virtual_mailbox_domains = {OUTSIDE}\nvirtual_mailbox_maps = static:all\nvirtual_transport = lmtp:inet:127.0.0.1:{lmtp}\n\
              mynetworks = 127.0.0.0/8\nallow_percent_hack = no\nsmtpd_relay_restrictions = permit_mynetworks, reject\n\
-             smtpd_recipient_restrictions = check_recipient_access regexp:{etc}/recipients, permit_mynetworks, reject\n\
+             smtpd_recipient_restrictions = check_recipient_access regexp:{etc}/recipients, check_policy_service inet:127.0.0.1:{policy}, permit_mynetworks, reject\n\
              minimal_backoff_time = 1s\nmaximal_backoff_time = 2s\nqueue_run_delay = 1s\nsmtputf8_enable = yes\nbiff = no\n\
              smtpd_client_connection_rate_limit = 0\nsmtpd_peername_lookup = no\n",
             queue = queue.display(),
@@ -110,7 +118,9 @@ fn postfix(folder: &Path, smtp: u16, lmtp: u16, gateway_domain: &str, gateway_po
         format!("127.0.0.1:{smtp} inet n - n - - smtpd"),
         "pickup unix n - n 60 1 pickup".to_owned(),
         "cleanup unix n - n - 0 cleanup".to_owned(),
-        "qmgr unix n - n 300 1 qmgr".to_owned(),
+        // The incoming queue is looked at this often: what it finds locked by a delivery that is just ending waits there
+        // until the next look, whatever queue_run_delay says.
+        "qmgr unix n - n 1 1 qmgr".to_owned(),
         "tlsmgr unix - - n 1000? 1 tlsmgr".to_owned(),
         "rewrite unix - - n - - trivial-rewrite".to_owned(),
         "bounce unix - - n - 0 bounce".to_owned(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::gateway::Gateway;
 use crate::mail::{self, MailWorld};
 use crate::process::{Scratch, Server, free_port};
+use crate::weather::Weather;
 use crate::{Result, ejabberd, prosody, synapse, until};
 
 /// The XMPP server's domain.
@@ -52,6 +53,8 @@ pub struct World {
     pub homeserver: Server,
     /// The outside world of mail.
     pub mail: MailWorld,
+    /// What the gateway meets on its way to the homeserver, and recipients outside.
+    pub weather: Weather,
     /// The XMPP server's ports.
     pub ports: Ports,
     /// The homeserver's port.
@@ -70,9 +73,10 @@ impl World {
         let ports = Ports { c2s: free_port()?, component: free_port()?, http: free_port()? };
         let matrix = free_port()?;
         let folder = scratch.folder("g")?;
-        let gateway = Gateway::new(&folder, ports.component, matrix)?;
-        let mail = mail::servers(&scratch.folder("m")?, &format!("mail.{HOST}"), gateway.lmtp)?;
-        gateway.write(&folder, ports.component, matrix, mail.smtp)?;
+        let weather = Weather::start(matrix).await?;
+        let gateway = Gateway::new(&folder)?;
+        let mail = mail::servers(&scratch.folder("m")?, &format!("mail.{HOST}"), gateway.lmtp, weather.policy)?;
+        gateway.write(&folder, ports.component, weather.homeserver, mail.smtp)?;
         let registration = folder.join("registration.yaml");
         gateway.registration(&registration).await?;
         let xmpp = match kind {
@@ -80,7 +84,7 @@ impl World {
             Kind::Ejabberd => ejabberd::server(&scratch.folder("x")?, ports)?,
         };
         let homeserver = synapse::server(&scratch.folder("s")?, matrix, &registration).await?;
-        let mut world = Self { gateway, xmpp, homeserver, mail, ports, matrix, scratch };
+        let mut world = Self { gateway, xmpp, homeserver, mail, weather, ports, matrix, scratch };
         for (name, server) in [
             (if kind == Kind::Prosody { "Prosody" } else { "ejabberd" }, &mut world.xmpp),
             ("Synapse", &mut world.homeserver),
@@ -121,4 +125,38 @@ impl World {
         ]
         .join("\n\n")
     }
+}
+
+/// Runs a test in a world of its own; where it fails, panics with the ends of all logs. Without `PORTWAY_E2E` in the
+/// environment it says that it was skipped.
+///
+/// # Panics
+/// Something does not start, or the test fails.
+pub fn in_world(kind: Kind, test: impl AsyncFnOnce(&mut World) -> Result<()>) {
+    if std::env::var_os("PORTWAY_E2E").is_none() {
+        println!("skipped: set PORTWAY_E2E=1, or run cargo xtask test");
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut world = World::start(kind, |_| {}).await.expect("everything starts");
+        let result = test(&mut world).await;
+        let (tails, path) = (world.tails(), world.scratch.path().to_owned());
+        world.stop().await;
+        if let Err(error) = result {
+            panic!("{error}\n\n{}\n{tails}", path.display());
+        }
+    });
+}
+
+/// The address of the Matrix user alice, as XMPP users write to her.
+#[must_use]
+pub fn alice() -> String {
+    format!("alice%{SERVER_NAME}@matrix.{HOST}")
+}
+
+/// The Matrix id of an XMPP user.
+#[must_use]
+pub fn ghost(user: &str) -> String {
+    format!("@xmpp_{user}=40{HOST}:{SERVER_NAME}")
 }

@@ -1,6 +1,7 @@
 //! An XMPP client.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures::StreamExt;
 use minidom::Element;
@@ -14,6 +15,9 @@ use xmpp_parsers::presence::Presence;
 use crate::world::{HOST, PASSWORD};
 use crate::{PATIENCE, Result};
 
+const NS_ARCHIVE: &str = "urn:xmpp:mam:2";
+const NS_PAGES: &str = "http://jabber.org/protocol/rsm";
+
 /// A user of the XMPP server, logged in.
 pub struct Xmpp {
     client: Client,
@@ -21,6 +25,16 @@ pub struct Xmpp {
     pub jid: String,
     /// What came and was not waited for yet.
     backlog: VecDeque<Element>,
+    /// Every message that came, in order.
+    pub log: Vec<Element>,
+}
+
+/// A client that connects on its own; each has a resource of its own, so that none ends another.
+fn client(port: u16, user: &str) -> Result<Client> {
+    let jid = format!("{user}@{HOST}/test-{:08x}", rand::random::<u32>());
+    let jid: xmpp_parsers::jid::Jid = jid.parse().map_err(|_| "not an address")?;
+    let address = DnsConfig::addr(&format!("127.0.0.1:{port}"));
+    Ok(Client::new_plaintext(jid, PASSWORD, address, Timeouts::default()))
 }
 
 impl Xmpp {
@@ -29,13 +43,25 @@ impl Xmpp {
     /// # Errors
     /// The server refuses.
     pub async fn login(port: u16, user: &str) -> Result<Self> {
-        let jid: xmpp_parsers::jid::Jid = format!("{user}@{HOST}/test").parse().map_err(|_| "not an address")?;
-        let address = DnsConfig::addr(&format!("127.0.0.1:{port}"));
-        let client = Client::new_plaintext(jid.clone(), PASSWORD, address, Timeouts::default());
-        let mut this = Self { client, jid: jid.to_string(), backlog: VecDeque::new() };
+        let client = client(port, user)?;
+        let mut this = Self { client, jid: String::new(), backlog: VecDeque::new(), log: Vec::new() };
+        this.online(user).await?;
+        Ok(this)
+    }
+
+    /// Gives up the connection and logs in anew, as another device of the same user.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn login_again(&mut self, port: u16, user: &str) -> Result<()> {
+        self.client = client(port, user)?;
+        self.online(user).await
+    }
+
+    async fn online(&mut self, user: &str) -> Result<()> {
         let online = async {
             loop {
-                match this.client.next().await {
+                match self.client.next().await {
                     Some(Event::Online { bound_jid, .. }) => return Ok(bound_jid.to_string()),
                     Some(Event::Disconnected(error)) => return Err(error.to_string()),
                     Some(Event::Stanza(_)) => {}
@@ -43,10 +69,8 @@ impl Xmpp {
                 }
             }
         };
-        let jid = tokio::time::timeout(PATIENCE, online).await.map_err(|_| format!("{user} cannot log in"))??;
-        this.jid = jid;
-        this.send("<presence xmlns='jabber:client'/>").await?;
-        Ok(this)
+        self.jid = tokio::time::timeout(PATIENCE, online).await.map_err(|_| format!("{user} cannot log in"))??;
+        self.send("<presence xmlns='jabber:client'/>").await
     }
 
     /// Sends a stanza, given as text in the namespace `jabber:client`.
@@ -108,6 +132,20 @@ impl Xmpp {
         }
     }
 
+    /// Asks whether somebody is there (XEP-0030).
+    ///
+    /// # Errors
+    /// They are not.
+    pub async fn reach(&mut self, whom: &str) -> Result<()> {
+        let id = format!("reach-{:08x}", rand::random::<u32>());
+        self.send(&format!(
+            "<iq xmlns='jabber:client' type='get' id='{id}' to='{whom}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>"
+        ))
+        .await?;
+        let answer = self.wait(&format!("{whom}’s answer"), |stanza| stanza.attr("id") == Some(&id)).await?;
+        if answer.attr("type") == Some("result") { Ok(()) } else { Err(format!("{whom} cannot be reached")) }
+    }
+
     /// Waits for a stanza.
     ///
     /// # Errors
@@ -118,21 +156,11 @@ impl Xmpp {
         }
         let waiting = async {
             loop {
-                match self.client.next().await {
-                    Some(Event::Stanza(stanza)) => {
-                        let element = match stanza {
-                            Stanza::Message(message) => Element::from(message),
-                            Stanza::Presence(presence) => Element::from(presence),
-                            Stanza::Iq(iq) => Element::from(iq),
-                        };
-                        if wanted(&element) {
-                            return Ok(element);
-                        }
-                        self.backlog.push_back(element);
-                    }
-                    Some(_) => {}
-                    None => return Err("the connection ended".to_owned()),
+                let element = self.next().await?;
+                if wanted(&element) {
+                    return Ok(element);
                 }
+                self.backlog.push_back(element);
             }
         };
         let result = tokio::time::timeout(PATIENCE, waiting).await;
@@ -140,6 +168,75 @@ impl Xmpp {
             let came: Vec<String> = self.backlog.iter().rev().take(10).map(String::from).collect();
             Err(format!("{what} did not come to XMPP; the last that came:\n{}", came.join("\n")))
         })
+    }
+
+    /// The next stanza from the server.
+    async fn next(&mut self) -> Result<Element> {
+        loop {
+            match self.client.next().await {
+                Some(Event::Stanza(Stanza::Message(message))) => {
+                    let element = Element::from(message);
+                    self.log.push(element.clone());
+                    return Ok(element);
+                }
+                Some(Event::Stanza(Stanza::Presence(presence))) => return Ok(Element::from(presence)),
+                Some(Event::Stanza(Stanza::Iq(iq))) => return Ok(Element::from(iq)),
+                Some(_) => {}
+                None => return Err("the connection ended".to_owned()),
+            }
+        }
+    }
+
+    /// Reads on until the messages that came so far are what is wanted, at most so long.
+    ///
+    /// # Errors
+    /// They are not by then, or the connection has ended.
+    pub async fn read(&mut self, most: Duration, enough: impl Fn(&[Element]) -> bool) -> Result<()> {
+        let reading = async {
+            while !enough(&self.log) {
+                let element = self.next().await?;
+                self.backlog.push_back(element);
+            }
+            Ok(())
+        };
+        tokio::time::timeout(most, reading).await.unwrap_or_else(|_| Err("it did not come".to_owned()))
+    }
+
+    /// What the server has archived for this user (XEP-0313), oldest first: the last 1,000 messages.
+    ///
+    /// # Errors
+    /// The server refuses, or does not answer.
+    pub async fn archive(&mut self) -> Result<Vec<Element>> {
+        let mut archived = Vec::new();
+        let mut after = String::new();
+        for page in 0..10 {
+            let id = format!("archive-{}-{page}", self.log.len());
+            self.send(&format!(
+                "<iq xmlns='jabber:client' type='set' id='{id}'><query xmlns='urn:xmpp:mam:2' queryid='{id}'>\
+                 <set xmlns='http://jabber.org/protocol/rsm'><max>100</max>{after}</set></query></iq>"
+            ))
+            .await?;
+            let answer =
+                self.wait("the archive", |stanza| stanza.name() == "iq" && stanza.attr("id") == Some(&id)).await?;
+            let (of_page, rest): (Vec<_>, Vec<_>) = self.log.drain(..).partition(|message| {
+                message.get_child("result", NS_ARCHIVE).is_some_and(|result| result.attr("queryid") == Some(&id))
+            });
+            self.log = rest;
+            self.backlog.retain(|stanza| !stanza.has_child("result", NS_ARCHIVE));
+            archived.extend(of_page.iter().filter_map(|message| {
+                let forwarded = message.get_child("result", NS_ARCHIVE)?.get_child("forwarded", "urn:xmpp:forward:0")?;
+                forwarded.get_child("message", "jabber:client").cloned()
+            }));
+            let finished = answer.get_child("fin", NS_ARCHIVE).ok_or_else(|| String::from(&answer))?;
+            let last = finished.get_child("set", NS_PAGES).and_then(|set| set.get_child("last", NS_PAGES));
+            match last {
+                Some(last) if finished.attr("complete") != Some("true") => {
+                    after = format!("<after>{}</after>", last.text());
+                }
+                _ => break,
+            }
+        }
+        Ok(archived)
     }
 
     /// Waits for a message with this body from somebody or somewhere.
