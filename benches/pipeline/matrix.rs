@@ -34,7 +34,8 @@ impl Gateway {
     pub async fn with_chats(chats: usize) -> Self {
         let server = Server::start().await;
         let dir = Dir::new();
-        let stub = StubHomeserver::start(Options { only_count: true, ..Options::default() }).await.expect("a free port");
+        let stub =
+            StubHomeserver::start(Options { only_count: true, ..Options::default() }).await.expect("a free port");
         let config = format!(
             "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n[xmpp]\nhost = \"127.0.0.1\"\nport = {}\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
@@ -46,16 +47,8 @@ impl Gateway {
         );
         let (child, component, printed) = start(&dir, &config, &server).await;
         stub.push_to(&format!("http://127.0.0.1:{}", port_of(&printed, "matrix")));
-        let mut this = Self {
-            child,
-            component,
-            stub,
-            _server: server,
-            _dir: dir,
-            rooms: Vec::new(),
-            round: 0,
-            sent: 0,
-        };
+        let mut this =
+            Self { child, component, stub, _server: server, _dir: dir, rooms: Vec::new(), round: 0, sent: 0 };
         for n in 0..chats {
             this.stub.add_user(&format!("@p{n}:hs.test"), &format!("Person {n}"));
         }
@@ -172,7 +165,8 @@ impl Gateway {
 
 fn see(order: &mut super::gateway::Order, stanza: &str) {
     use super::support::server::{attribute, body};
-    if stanza.starts_with("<message") && stanza.contains("<body>") && stanza.contains(JULIET) && !stanza.contains(GHOST) {
+    if stanza.starts_with("<message") && stanza.contains("<body>") && stanza.contains(JULIET) && !stanza.contains(GHOST)
+    {
         order.see(attribute(stanza, "from"), body(stanza));
     }
 }

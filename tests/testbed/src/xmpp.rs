@@ -224,7 +224,8 @@ impl Xmpp {
             self.log = rest;
             self.backlog.retain(|stanza| !stanza.has_child("result", NS_ARCHIVE));
             archived.extend(of_page.iter().filter_map(|message| {
-                let forwarded = message.get_child("result", NS_ARCHIVE)?.get_child("forwarded", "urn:xmpp:forward:0")?;
+                let forwarded =
+                    message.get_child("result", NS_ARCHIVE)?.get_child("forwarded", "urn:xmpp:forward:0")?;
                 forwarded.get_child("message", "jabber:client").cloned()
             }));
             let finished = answer.get_child("fin", NS_ARCHIVE).ok_or_else(|| String::from(&answer))?;
