@@ -41,6 +41,8 @@ pub struct State {
     dms: Cache<String, String>,
     contexts: Cache<String, Context>,
     room_ghosts: Cache<String, String>,
+    /// What each room calls each ghost.
+    pub nicks: Cache<String, String>,
     /// Who is writing where, so that a change can be told.
     pub typing: Cache<String, Vec<String>>,
 }
@@ -61,6 +63,12 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// What is made of the keys that matter, with their values.
+    pub fn find<T>(&self, wanted: impl Fn(&K) -> Option<T>) -> Vec<(T, V)> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter().filter_map(|(key, value)| Some((wanted(key)?, value.clone()))).collect()
+    }
+
     /// Sets the value of a key.
     pub fn set(&self, key: K, value: V) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +78,8 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         map.insert(key, value);
     }
 
-    fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    /// Forgets a key.
+    pub fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
     where
         K: std::borrow::Borrow<Q>,
     {
@@ -123,24 +132,31 @@ impl State {
     }
 
     async fn deliver(&self, out: &Outbound) -> Result<Receipt, Failure> {
-        let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
         match &out.chat {
             Chat::Room(room) => {
+                // The name is a nick, which is the room's and not the user's.
+                let ghost = self.ghost(&out.user, None).await?;
                 let room_id = id::room(room);
                 if matches!(out.kind, Kind::Membership(Membership::Leave { .. })) {
                     self.leave(&ghost, &room_id).await?;
                     return Ok(Receipt::default());
                 }
-                match self.send(out, &ghost, &room_id).await {
+                let nick = out.name.as_deref().unwrap_or_default();
+                let sent = match self.call(&ghost, &room_id, nick).await {
+                    Ok(()) => self.send(out, &ghost, &room_id).await,
+                    Err(error) => Err(error),
+                };
+                match sent {
                     // Kicked out, or never in after a restore: one more try from inside.
                     Err(error) if error.forbidden() => {
-                        self.enter(&out.user, out.name.as_deref().unwrap_or_default(), room).await?;
+                        self.enter(&out.user, nick, room).await?;
                         self.send(out, &ghost, &room_id).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
             }
             Chat::Direct { person, .. } => {
+                let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
                 if !says_something(&out.kind) {
                     return Ok(Receipt::default());
                 }
@@ -219,6 +235,7 @@ impl State {
             dms: Cache::new(),
             contexts: Cache::new(),
             room_ghosts: Cache::new(),
+            nicks: Cache::new(),
             typing: Cache::new(),
         }
     }

@@ -13,7 +13,7 @@ use crate::api::{ChatInfo, Condition, Failure, HistoryItem, ItemId, Occupant, Ro
 impl State {
     /// Brings a user's ghost into a room and tells what is there.
     pub async fn enter(&self, user: &UserId, nick: &str, room: &RoomId) -> Result<ChatInfo, Failure> {
-        let ghost = self.ghost(user, Some(nick)).await?;
+        let ghost = self.ghost(user, None).await?;
         let printed = id::room(room);
         let unknown = |error: MatrixError| match &error {
             MatrixError::Refused { status: 404, .. } => Failure::permanent(
@@ -37,6 +37,9 @@ impl State {
         let base = format!("/_matrix/client/v3/rooms/{}", percent(&room_id));
         let members =
             self.client.get(&format!("{base}/joined_members"), Some(&ghost)).await.map_err(|e| e.failure())?;
+        let shown = members["joined"][&ghost]["display_name"].as_str().unwrap_or_default();
+        self.note_nick(&ghost, &room_id, shown);
+        self.call(&ghost, &room_id, nick).await.map_err(|error| error.failure())?;
         let state = |name: &str| format!("{base}/state/{name}");
         let name = self.client.get(&state("m.room.name"), Some(&ghost)).await.ok();
         let topic = self.client.get(&state("m.room.topic"), Some(&ghost)).await.ok();
@@ -67,6 +70,7 @@ impl State {
 
     /// A user's ghost leaves a room.
     pub async fn leave(&self, ghost: &str, room: &str) -> Result<(), Failure> {
+        self.nicks.remove(&super::ghost::nick_key(room, ghost));
         let path = format!("/_matrix/client/v3/rooms/{}/leave", percent(room));
         match self.client.request(Method::POST, &path, Some(ghost), Some(&json!({}))).await {
             Ok(_) => Ok(()),

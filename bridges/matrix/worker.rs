@@ -255,6 +255,9 @@ async fn member(state: &State, core: &Core, event: &Event) -> Result<Vec<Inbound
     };
     if state.ghosts.ours(whom) {
         if state.ghosts.ours(&event.sender) {
+            if let ("join", Some(shown)) = (membership, event.content["displayname"].as_str()) {
+                state.renamed(whom, &event.room_id, shown).await;
+            }
             return Ok(Vec::new());
         }
         let (Some(user), Some(sender)) = (state.ghosts.user(whom), id::read_person(&event.sender)) else {

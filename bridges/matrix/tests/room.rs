@@ -119,3 +119,53 @@ async fn what_happens_in_a_room() {
         ]
     );
 }
+
+/// One user, two rooms, two nicks: neither shows in the other, nor in the profile.
+#[tokio::test]
+async fn a_nick_is_the_rooms_and_a_name_is_the_users() {
+    let (world, room, id) = town().await;
+    let nicks =
+        |world: &World| world.stub.times_asked("PUT /_matrix/client/v3/rooms/") - world.stub.times_asked("/send/");
+    world.deliver(Outbound { name: Some("Romeo M.".into()), ..hello(1) }).await.unwrap();
+    let second = world.stub.make_room(Some("#other:hs.test"), &[ALICE]);
+    let other = RoomId::alias("other", "hs.test").unwrap();
+    let other = soon(world.adapter.enter(&romeo(), "masked", &other)).await.unwrap().room;
+    let named = |world: &World, room: &str| world.stub.name_in(room, ROMEO).unwrap();
+    assert_eq!((named(&world, &room), named(&world, &second)), ("Romeo".to_owned(), "masked".to_owned()));
+    assert_eq!(world.stub.name(ROMEO).as_deref(), Some("Romeo M."));
+    let say_as = |room: &RoomId, number, nick: &str| Outbound {
+        name: Some(nick.to_owned()),
+        ..say(room, number, Kind::Text(Text::plain("hi")))
+    };
+    for (number, room, nick) in [(2, &id, "Romeo"), (3, &other, "masked"), (4, &id, "Romeo")] {
+        world.deliver(say_as(room, number, nick)).await.unwrap();
+    }
+    // One on each way in, and one that the new name had overwritten.
+    assert_eq!(nicks(&world), 3, "told only of changes");
+    // After a restart it is looked up, not set again; a new nick is set.
+    let world = world.restart().await;
+    let before = nicks(&world);
+    world.deliver(say_as(&other, 5, "masked")).await.unwrap();
+    assert_eq!(nicks(&world), before);
+    world.deliver(say_as(&other, 6, "unmasked")).await.unwrap();
+    assert_eq!((named(&world, &second), world.stub.name(ROMEO).unwrap()), ("unmasked".into(), "Romeo M.".into()));
+    assert_eq!(nicks(&world), before + 1);
+}
+
+/// A homeserver writes a new name of the profile into every membership, over the nicks.
+#[tokio::test]
+async fn a_new_name_leaves_the_nicks_as_they_were() {
+    let (world, room, _) = town().await;
+    world.deliver(Outbound { name: Some("R. Montague".into()), ..hello(1) }).await.unwrap();
+    assert_eq!(world.stub.name_in(&room, ROMEO).as_deref(), Some("Romeo"));
+    // Some homeservers do it later.
+    let clobbered = json!({ "displayname": "R. Montague" });
+    let event = world.stub.change_member(&room, ROMEO, ROMEO, Member::Join, clobbered);
+    world.push("1", &[event]).await;
+    assert_eq!(world.stub.name_in(&room, ROMEO).as_deref(), Some("Romeo"));
+    // What comes late, from before, changes nothing.
+    let event = world.stub.change_member(&room, ROMEO, ROMEO, Member::Join, json!({ "displayname": "romeo" }));
+    let asked = world.stub.times_asked("PUT /_matrix/client/v3/rooms/");
+    world.push("2", &[event]).await;
+    assert_eq!(world.stub.times_asked("PUT /_matrix/client/v3/rooms/"), asked);
+}

@@ -272,6 +272,9 @@ impl StubHomeserver {
         for (key, value) in extra.as_object().into_iter().flatten() {
             content[key] = value.clone();
         }
+        if let Some(name) = extra["displayname"].as_str() {
+            world.rooms.set_name(room, user, name);
+        }
         let id = world.fresh('$');
         json!({
             "event_id": id, "type": "m.room.member", "room_id": room, "sender": sender, "state_key": user,
@@ -329,6 +332,13 @@ impl StubHomeserver {
     #[must_use]
     pub fn typing(&self) -> Vec<(String, String, bool)> {
         self.shared.world().typing.clone()
+    }
+
+    /// What a room calls a user.
+    #[must_use]
+    pub fn name_in(&self, room: &str, user: &str) -> Option<String> {
+        let world = self.shared.world();
+        world.rooms.name(room, user).or_else(|| world.users.get(user).cloned())
     }
 
     /// The name of a user.
