@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portway_bridges::api::{
-    Adapter, Chat, Condition, Descriptor, EventId, Kind, RoomId, Sentence, Signal, SignalKind, UserId,
+    Adapter, Chat, ChatInfo, Condition, Descriptor, EventId, Failure, Kind, RoomId, Sentence, Signal, SignalKind,
+    UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
@@ -29,6 +30,10 @@ const WORK: usize = 512;
 
 /// How long a network may take to let a user into a room.
 const ENTER: Duration = Duration::from_secs(60);
+
+/// The first wait before a user who was in a room before a restart is brought in again; each further one is twice as
+/// long, up to [`ENTER`].
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The parts of a component.
 pub struct Parts {
@@ -318,14 +323,20 @@ impl Component {
                 Effect::Send(stanza) => self.send(&stanza, Priority::Normal),
                 Effect::Refuse(stanza, condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
                 Effect::Accept(item) => parts.router.accept(item).await,
-                Effect::Enter { ticket, user, nick, room } => self.enter(ticket, user, nick, room),
-                Effect::Persist(rows) => {
-                    let rows = rows
-                        .into_iter()
-                        .map(|row| crate::store::OccupantRow { network: parts.network.to_string(), ..row });
-                    if let Err(error) = parts.store.put_occupants(rows.collect()).await {
-                        warn!(network = %parts.network, %error, "an occupant cannot be stored");
-                    }
+                Effect::Enter { ticket, user, nick, room, again } => self.enter(ticket, user, nick, room, again),
+                Effect::Admit { ticket, row } => {
+                    let row = crate::store::OccupantRow { network: parts.network.to_string(), ..row };
+                    let then = match parts.store.put_occupants(vec![row]).await {
+                        Ok(()) => {
+                            let mut send = |stanza: &OutStanza| parts.link.send(stanza, Priority::Normal).is_ok();
+                            parts.muc.admit(ticket, parts.clock.now(), &mut send)
+                        }
+                        Err(error) => {
+                            warn!(network = %parts.network, %error, "an occupant cannot be stored");
+                            parts.muc.turn_away(ticket, parts.clock.now())
+                        }
+                    };
+                    Box::pin(self.perform(then)).await;
                 }
                 Effect::Forget { room, sessions } => {
                     if let Err(error) = parts.store.remove_occupants(&parts.network, Some(&room), sessions).await {
@@ -337,25 +348,46 @@ impl Component {
     }
 
     /// Lets the network bring a user into a room, and tells the room how it went.
-    fn enter(&self, ticket: u64, user: UserId, nick: String, room: RoomId) {
+    ///
+    /// `again`: they were there before a restart, so what may pass is tried until it has, or until they have left.
+    fn enter(&self, ticket: u64, user: UserId, nick: String, room: RoomId, again: bool) {
         let this = self.clone();
         tokio::spawn(async move {
             let parts = &this.0.parts;
             parts.directory.seen_user(&user);
-            let entering = async {
-                let _permit = this.0.work.acquire().await;
-                let info = parts.adapter.enter(&user, &nick, &room).await?;
-                let known = parts.muc.knows_history(&info.room);
-                let history = if known { Vec::new() } else { this.history(&info.room).await };
-                parts.directory.seen(Err(info.room.clone()), info.name.clone());
-                Ok((info, history))
-            };
-            let result = tokio::time::timeout(ENTER, entering)
-                .await
-                .unwrap_or_else(|_| Err(portway_bridges::api::Failure::temporary("entering the room took too long")));
+            let mut result = this.entering(&user, &nick, &room).await;
+            let mut pause = AGAIN;
+            while let (true, Some(hint)) = (again && parts.muc.awaits(ticket), may_pass(&result)) {
+                debug!(network = %parts.network, ?pause, "an occupant waits for their room");
+                tokio::time::sleep(hint.unwrap_or(pause).clamp(AGAIN, ENTER)).await;
+                pause *= 2;
+                pause = pause.min(ENTER);
+                result = this.entering(&user, &nick, &room).await;
+            }
             let effects = parts.muc.entered(ticket, result, parts.clock.now());
             Box::pin(this.perform(effects)).await;
         });
+    }
+
+    /// Lets the network bring a user into a room; what is there, and what was said.
+    async fn entering(
+        &self,
+        user: &UserId,
+        nick: &str,
+        room: &RoomId,
+    ) -> Result<(ChatInfo, Vec<(EventId, Item)>), Failure> {
+        let parts = &self.0.parts;
+        let entering = async {
+            let _permit = self.0.work.acquire().await;
+            let info = parts.adapter.enter(user, nick, room).await?;
+            let known = parts.muc.knows_history(&info.room);
+            let history = if known { Vec::new() } else { self.history(&info.room).await };
+            parts.directory.seen(Err(info.room.clone()), info.name.clone());
+            Ok((info, history))
+        };
+        tokio::time::timeout(ENTER, entering)
+            .await
+            .unwrap_or_else(|_| Err(Failure::temporary("entering the room took too long")))
     }
 
     /// What was said in a room: from our archive, and where that is empty from the network.
@@ -422,7 +454,15 @@ impl XmppSide for Component {
             Chat::Direct { .. } => {
                 to_stanza::direct(item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
             }
-            Chat::Room(_) => parts.muc.render(id, item, now),
+            Chat::Room(_) => {
+                let out = parts.muc.render(id, item, now);
+                let gone = parts.muc.forgotten();
+                if !gone.is_empty() {
+                    let this = self.clone();
+                    tokio::spawn(async move { this.perform(gone).await });
+                }
+                out
+            }
         }
     }
 
@@ -455,5 +495,14 @@ impl XmppSide for Component {
                 }
             }
         }
+    }
+}
+
+/// Whether a result is a failure that may pass, and when to ask again. A server that does not answer may be back.
+fn may_pass<T>(result: &Result<T, Failure>) -> Option<Option<Duration>> {
+    match result {
+        Err(Failure::Temporary { retry_after, .. }) => Some(*retry_after),
+        Err(Failure::Permanent { condition: Condition::RemoteServerNotFound, .. }) => Some(None),
+        _ => None,
     }
 }
