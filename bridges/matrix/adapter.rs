@@ -15,6 +15,7 @@ use super::config::Config;
 use super::dm::Context;
 use super::error::MatrixError;
 use super::id::{self, Ghosts, percent};
+use super::power::Levels;
 use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
@@ -43,6 +44,10 @@ pub struct State {
     room_ghosts: Cache<String, String>,
     /// What each room calls each ghost.
     pub nicks: Cache<String, String>,
+    /// Who may what in each room.
+    pub levels: Cache<String, Arc<Levels>>,
+    /// When each ghost was brought into each room.
+    pub entered: Cache<String, i64>,
     /// Who is writing where, so that a change can be told.
     pub typing: Cache<String, Vec<String>>,
 }
@@ -138,7 +143,11 @@ impl State {
                 let ghost = self.ghost(&out.user, None).await?;
                 let room_id = id::room(room);
                 if matches!(out.kind, Kind::Membership(Membership::Leave { .. })) {
-                    self.leave(&ghost, &room_id).await?;
+                    // Who has come back since stays.
+                    let since = self.entered.get(&super::ghost::nick_key(&room_id, &ghost));
+                    if since.is_none_or(|since| since <= out.at.0) {
+                        self.leave(&ghost, &room_id).await?;
+                    }
                     return Ok(Receipt::default());
                 }
                 let nick = out.name.as_deref().unwrap_or_default();
@@ -236,6 +245,8 @@ impl State {
             contexts: Cache::new(),
             room_ghosts: Cache::new(),
             nicks: Cache::new(),
+            levels: Cache::new(),
+            entered: Cache::new(),
             typing: Cache::new(),
         }
     }

@@ -3,7 +3,7 @@
 use crate::api::{Address, Condition, PersonId, Refusal, RoomId, Sentence, UserId};
 
 /// The longest id in bytes (Matrix appendices, section 4.2).
-const MAX: usize = 255;
+pub const MAX: usize = 255;
 
 /// The full id of a person.
 pub fn person(person: &PersonId) -> String {

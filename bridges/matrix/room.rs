@@ -1,14 +1,20 @@
 //! Rooms: the way in, what is there, what was said.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::{Value, json};
 
 use super::adapter::State;
-use super::dm::Context;
+use super::dm::{Context, via_key};
 use super::error::MatrixError;
 use super::from_matrix::{self, Event};
+use super::ghost::stored;
 use super::id::{self, percent};
-use crate::api::{ChatInfo, Condition, Failure, HistoryItem, ItemId, Occupant, RoomId, Sentence, Timestamp, UserId};
+use super::power::Levels;
+use crate::api::{
+    ChatInfo, Condition, Failure, HistoryItem, ItemId, Kind, Occupant, RoomId, Sentence, Timestamp, UserId,
+};
 
 impl State {
     /// Brings a user's ghost into a room and tells what is there.
@@ -28,12 +34,23 @@ impl State {
             ),
             _ => error.failure(),
         };
-        let path = format!("/_matrix/client/v3/join/{}", percent(&printed));
+        let known = match room {
+            RoomId::Id { .. } => self.core()?.get(&via_key(&printed)).await.map_err(|error| stored(&error))?,
+            RoomId::Alias { .. } => None,
+        };
+        let via = match (known, room) {
+            (Some(server), _) => Some(String::from_utf8_lossy(&server).into_owned()),
+            (None, RoomId::Id { server: Some(server), .. }) => Some(server.to_string()),
+            _ => None,
+        };
+        let via = via.map(|server| format!("?server_name={0}&via={0}", percent(&server))).unwrap_or_default();
+        let path = format!("/_matrix/client/v3/join/{}{via}", percent(&printed));
         let joined = self.client.post(&path, Some(&ghost), &json!({})).await.map_err(unknown)?;
         let room_id = joined["room_id"].as_str().unwrap_or(&printed).to_owned();
         let canonical = id::read_room(&room_id).ok_or_else(|| Failure::temporary("the homeserver joined no room"))?;
         self.set_context(&room_id, Context::Room).await?;
         self.cache_room_ghost(&room_id, &ghost);
+        self.entered.set(super::ghost::nick_key(&room_id, &ghost), self.core()?.now().0);
         let base = format!("/_matrix/client/v3/rooms/{}", percent(&room_id));
         let members =
             self.client.get(&format!("{base}/joined_members"), Some(&ghost)).await.map_err(|e| e.failure())?;
@@ -42,30 +59,45 @@ impl State {
         self.call(&ghost, &room_id, nick).await.map_err(|error| error.failure())?;
         let state = |name: &str| format!("{base}/state/{name}");
         let name = self.client.get(&state("m.room.name"), Some(&ghost)).await.ok();
+        let alias = self.client.get(&state("m.room.canonical_alias"), Some(&ghost)).await.ok();
         let topic = self.client.get(&state("m.room.topic"), Some(&ghost)).await.ok();
         let levels = self.client.get(&state("m.room.power_levels"), Some(&ghost)).await.unwrap_or(Value::Null);
-        let default = levels["users_default"].as_i64().unwrap_or(0);
+        let create = self.client.get(&state("m.room.create?format=event"), Some(&ghost)).await.unwrap_or(Value::Null);
+        let levels = Arc::new(Levels::read(&levels, &create));
+        self.levels.set(room_id.clone(), levels.clone());
         let mut occupants = Vec::new();
         for (mxid, profile) in members["joined"].as_object().into_iter().flatten() {
             if self.ghosts.ours(mxid) {
                 continue;
             }
             let Some(person) = id::read_person(mxid) else { continue };
-            let level = levels["users"][mxid].as_i64().unwrap_or(default);
-            let name = profile["display_name"].as_str().map(str::to_owned);
+            let level = levels.of(mxid);
+            let name = profile["display_name"].as_str().and_then(from_matrix::name);
             occupants.push(Occupant { person, name, level });
         }
         occupants.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.person.cmp(&b.person)));
-        let text = |value: Option<Value>, key: &str| {
-            value.and_then(|value| value[key].as_str().map(str::to_owned)).filter(|text| !text.is_empty())
-        };
+        let text = |value: Option<Value>, key: &str| value.and_then(|value| from_matrix::name(value[key].as_str()?));
+        let topic = topic.and_then(|topic| topic["topic"].as_str().map(from_matrix::clean));
         Ok(ChatInfo {
             room: canonical,
-            name: text(name, "name"),
-            topic: text(topic, "topic"),
+            name: text(name, "name").or_else(|| text(alias, "alias")),
+            topic: topic.filter(|topic| !topic.is_empty()),
             member_count: occupants.len(),
             members: occupants,
         })
+    }
+
+    /// A room has another main alias: that is its name, unless it has one.
+    pub async fn renamed_by_alias(&self, event: &Event) -> Result<Option<Kind>, Failure> {
+        let Some(alias) = event.content["alias"].as_str().and_then(from_matrix::name) else { return Ok(None) };
+        let Some(ghost) = self.cached_room_ghost(&event.room_id) else { return Ok(None) };
+        let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.name", percent(&event.room_id));
+        let named = match self.client.get(&path, Some(&ghost)).await {
+            Ok(name) => name["name"].as_str().is_some_and(|name| !name.trim().is_empty()),
+            Err(MatrixError::Refused { status: 403 | 404, .. }) => false,
+            Err(error) => return Err(error.failure()),
+        };
+        Ok((!named).then_some(Kind::Name(alias)))
     }
 
     /// A user's ghost leaves a room.

@@ -113,6 +113,8 @@ pub struct Sent {
 pub struct Asked {
     /// `METHOD /path`, without the query.
     pub what: String,
+    /// The query.
+    pub query: String,
     /// The user that the application service spoke as.
     pub user: Option<String>,
 }
@@ -326,6 +328,13 @@ impl StubHomeserver {
     #[must_use]
     pub fn times_asked(&self, what: &str) -> usize {
         self.shared.world().asked.iter().filter(|asked| asked.what.contains(what)).count()
+    }
+
+    /// The queries of the remembered requests that contain this in their `METHOD /path`, in order.
+    #[must_use]
+    pub fn queries(&self, what: &str) -> Vec<String> {
+        let world = self.shared.world();
+        world.asked.iter().filter(|asked| asked.what.contains(what)).map(|asked| asked.query.clone()).collect()
     }
 
     /// Who was writing where, in order: room, user, whether.

@@ -79,9 +79,10 @@ async fn gate(
 ) -> Response {
     let user = query.into_iter().find(|(key, _)| key == "user_id").map(|(_, value)| value);
     let what = format!("{} {}", request.method(), request.uri().path());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let fault = {
         let mut world = shared.world();
-        remember(&mut world.asked, Asked { what: what.clone(), user: user.clone() });
+        remember(&mut world.asked, Asked { what: what.clone(), query, user: user.clone() });
         world.fault(&what)
     };
     let response = match &fault {
