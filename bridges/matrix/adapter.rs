@@ -190,7 +190,7 @@ impl State {
                 let why = self.core.get().map(|core| core.text(&failed.sentence, None)).unwrap_or_default();
                 let sentence = crate::api::Sentence::new("matrix.not-delivered").with("why", why);
                 let body = self.core.get().map(|core| core.text(&sentence, None)).unwrap_or_default();
-                vec![Wire::Message(json!({ "msgtype": "m.notice", "body": body }))]
+                vec![Wire::Message(to_matrix::notice(&body))]
             }
             kind => to_matrix::events(kind),
         };

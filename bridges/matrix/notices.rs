@@ -1,12 +1,11 @@
 //! What people are told where the gateway cannot do what they expect.
 
-use serde_json::json;
-
 use super::adapter::State;
 use super::dm::Context;
 use super::from_matrix::Event;
 use super::ghost::stored;
 use super::id::percent;
+use super::to_matrix;
 use super::worker::Trouble;
 use crate::api::{Core, Failure, Kind, Sentence, UserId};
 
@@ -30,7 +29,7 @@ pub async fn encrypted(
     };
     if let Some(ghost) = ghost {
         let sentence = Sentence::new("matrix.cannot-read").with("user", ghost.clone());
-        let body = json!({ "msgtype": "m.notice", "body": core.text(&sentence, None) });
+        let body = to_matrix::notice(&core.text(&sentence, None));
         let txn = format!("pw{}-enc-{}", core.install_id(), event.event_id.trim_start_matches('$'));
         let path =
             format!("/_matrix/client/v3/rooms/{}/send/m.room.message/{}", percent(&event.room_id), percent(&txn));

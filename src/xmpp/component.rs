@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use portway_bridges::api::{
     Adapter, Chat, ChatInfo, Condition, Descriptor, EventId, Failure, Kind, RoomId, Sentence, Signal, SignalKind,
     UserId,
@@ -34,6 +35,9 @@ const ENTER: Duration = Duration::from_secs(60);
 /// The first wait before a user who was in a room before a restart is brought in again; each further one is twice as
 /// long, up to [`ENTER`].
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How many restored sessions are asked at a time whether they are still there.
+const PINGS: usize = 64;
 
 /// The parts of a component.
 pub struct Parts {
@@ -120,8 +124,30 @@ impl Component {
             Ok(rows) => {
                 let effects = parts.muc.restore(rows);
                 self.perform(effects).await;
+                let this = self.clone();
+                tokio::spawn(async move { this.look_for_sessions().await });
             }
             Err(error) => warn!(network = %parts.network, %error, "the occupants of rooms cannot be read"),
+        }
+    }
+
+    /// Asks every restored session whether it is still there: a client that went while we were away could not tell us.
+    async fn look_for_sessions(&self) {
+        let parts = &self.0.parts;
+        parts.link.wait_up().await;
+        let mut asking = futures::stream::iter(parts.muc.sessions())
+            .map(|(us, session)| async move {
+                let ping = OutStanza::new(StanzaKind::Iq, &us, &session, Some("get"), None);
+                let ping = ping.with(xml::element("ping", iq::ns::PING, &[]));
+                (parts.link.iq(ping, ENTER).await, us, session)
+            })
+            .buffer_unordered(PINGS);
+        while let Some((answer, us, session)) = asking.next().await {
+            // Silence may be a client on a bad line; what it says of itself or its server of it is an answer.
+            if answer.is_ok_and(|answer| gone(&answer)) {
+                let effects = parts.muc.unreachable(&us, &session, parts.clock.now());
+                Box::pin(self.perform(effects)).await;
+            }
         }
     }
 
@@ -505,4 +531,16 @@ fn may_pass<T>(result: &Result<T, Failure>) -> Option<Option<Duration>> {
         Err(Failure::Permanent { condition: Condition::RemoteServerNotFound, .. }) => Some(None),
         _ => None,
     }
+}
+
+/// Whether the answer to a ping says that nobody is there (RFC 6121, section 8.5.3).
+fn gone(answer: &Stanza) -> bool {
+    let nobody = [
+        Condition::ServiceUnavailable,
+        Condition::ItemNotFound,
+        Condition::RecipientUnavailable,
+        Condition::RemoteServerNotFound,
+        Condition::Gone,
+    ];
+    answer.type_.as_deref() == Some("error") && nobody.contains(&error::read(answer).0)
 }

@@ -219,6 +219,25 @@ impl Muc {
         effects
     }
 
+    /// All sessions, with the address by which each knows its room.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<(OurJid, Jid)> {
+        let state = self.state();
+        let sessions = state.rooms.values().flat_map(|room| room.sessions.values());
+        let known = |session: &room::Session| Some((build::address(&self.config, session, None)?, session.jid.clone()));
+        sessions.filter_map(known).collect()
+    }
+
+    /// A session turned out to be gone.
+    #[must_use]
+    pub fn unreachable(&self, us: &OurJid, session: &Jid, now: Timestamp) -> Vec<Effect> {
+        let mut state = self.state();
+        match state.canonical(us) {
+            Some(room) => state.leave(&self.config, &room, session, Leaving::Unreachable, now),
+            None => Vec::new(),
+        }
+    }
+
     /// Whether a user is still to be brought in under this ticket.
     #[must_use]
     pub fn awaits(&self, ticket: u64) -> bool {
