@@ -48,6 +48,8 @@ pub struct State {
     pub levels: Cache<String, Arc<Levels>>,
     /// When each ghost was brought into each room.
     pub entered: Cache<String, i64>,
+    /// Which ghosts are shown as writing, and where.
+    writing: Cache<String, ()>,
     /// Who is writing where, so that a change can be told.
     pub typing: Cache<String, Vec<String>>,
 }
@@ -210,7 +212,23 @@ impl State {
             };
             ids.extend(answer["event_id"].as_str().map(ItemId::new));
         }
+        if self.writing.get(&super::ghost::nick_key(room, ghost)).is_some() {
+            // XMPP says by the message itself that its writer has stopped.
+            self.write(ghost, room, false).await;
+        }
         Ok(Receipt { ids })
+    }
+
+    /// Shows a ghost as writing in a room, or not any more. Best effort.
+    async fn write(&self, ghost: &str, room: &str, active: bool) {
+        let key = super::ghost::nick_key(room, ghost);
+        match active {
+            true => self.writing.set(key, ()),
+            false => self.writing.remove(&key),
+        }
+        let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", percent(room), percent(ghost));
+        let body = if active { json!({ "typing": true, "timeout": TYPING }) } else { json!({ "typing": false }) };
+        let _ = self.client.request(Method::PUT, &path, Some(ghost), Some(&body)).await;
     }
 
     /// Asks the homeserver to ping us (application service API, `POST …/appservice/{id}/ping`).
@@ -247,6 +265,7 @@ impl State {
             nicks: Cache::new(),
             levels: Cache::new(),
             entered: Cache::new(),
+            writing: Cache::new(),
             typing: Cache::new(),
         }
     }
@@ -332,9 +351,7 @@ impl Adapter for MatrixAdapter {
                     None => return,
                 },
             };
-            let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", percent(&room), percent(&ghost));
-            let body = if active { json!({ "typing": true, "timeout": TYPING }) } else { json!({ "typing": false }) };
-            let _ = self.0.client.request(Method::PUT, &path, Some(&ghost), Some(&body)).await;
+            self.0.write(&ghost, &room, active).await;
         }
         .boxed()
     }

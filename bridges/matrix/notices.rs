@@ -25,7 +25,7 @@ pub async fn encrypted(
     }
     let ghost = match context {
         Context::Direct { user, .. } => UserId::parse(user).ok().and_then(|user| state.ghosts.of(&user)),
-        Context::Room => state.cached_room_ghost(&event.room_id),
+        Context::Room => state.room_ghost(&event.room_id).await?,
     };
     if let Some(ghost) = ghost {
         let sentence = Sentence::new("matrix.cannot-read").with("user", ghost.clone());

@@ -70,7 +70,7 @@ pub async fn changed(state: &State, event: &Event) -> Result<Vec<Inbound>, Failu
     people.extend(old.iter().flat_map(|old| old.users.keys().cloned()));
     // Nobody has this id: they have what everybody has.
     let everybody = old.as_ref().is_some_and(|old| old.of("") != new.of(""));
-    if let (true, Some(ghost)) = (everybody, state.cached_room_ghost(&event.room_id)) {
+    if everybody && let Some(ghost) = state.room_ghost(&event.room_id).await? {
         let path = format!("/_matrix/client/v3/rooms/{}/joined_members", percent(&event.room_id));
         let members = state.client.get(&path, Some(&ghost)).await.map_err(|error| error.failure())?;
         people.extend(members["joined"].as_object().into_iter().flatten().map(|(id, _)| id.clone()));

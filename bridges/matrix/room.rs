@@ -49,7 +49,7 @@ impl State {
         let room_id = joined["room_id"].as_str().unwrap_or(&printed).to_owned();
         let canonical = id::read_room(&room_id).ok_or_else(|| Failure::temporary("the homeserver joined no room"))?;
         self.set_context(&room_id, Context::Room).await?;
-        self.cache_room_ghost(&room_id, &ghost);
+        self.remember_room_ghost(&room_id, &ghost).await?;
         self.entered.set(super::ghost::nick_key(&room_id, &ghost), self.core()?.now().0);
         let base = format!("/_matrix/client/v3/rooms/{}", percent(&room_id));
         let members =
@@ -87,10 +87,28 @@ impl State {
         })
     }
 
+    /// One of our ghosts that is in a room, as far as we know.
+    pub async fn room_ghost(&self, room: &str) -> Result<Option<String>, Failure> {
+        if let Some(ghost) = self.cached_room_ghost(room) {
+            return Ok(Some(ghost));
+        }
+        let bytes = self.core()?.get(&ghost_key(room)).await.map_err(|error| stored(&error))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// A ghost is in a room: also after a restart there must be one to look at it, before the occupants are back.
+    async fn remember_room_ghost(&self, room: &str, ghost: &str) -> Result<(), Failure> {
+        if self.cached_room_ghost(room).as_deref() != Some(ghost) {
+            self.core()?.put(&ghost_key(room), Some(ghost.into())).await.map_err(|error| stored(&error))?;
+            self.cache_room_ghost(room, ghost);
+        }
+        Ok(())
+    }
+
     /// A room has another main alias: that is its name, unless it has one.
     pub async fn renamed_by_alias(&self, event: &Event) -> Result<Option<Kind>, Failure> {
         let Some(alias) = event.content["alias"].as_str().and_then(from_matrix::name) else { return Ok(None) };
-        let Some(ghost) = self.cached_room_ghost(&event.room_id) else { return Ok(None) };
+        let Some(ghost) = self.room_ghost(&event.room_id).await? else { return Ok(None) };
         let path = format!("/_matrix/client/v3/rooms/{}/state/m.room.name", percent(&event.room_id));
         let named = match self.client.get(&path, Some(&ghost)).await {
             Ok(name) => name["name"].as_str().is_some_and(|name| !name.trim().is_empty()),
@@ -115,7 +133,7 @@ impl State {
     /// The latest messages of a room, oldest first.
     pub async fn past(&self, room: &RoomId, limit: usize) -> Result<Vec<HistoryItem>, Failure> {
         let room_id = id::room(room);
-        let Some(ghost) = self.cached_room_ghost(&room_id) else { return Ok(Vec::new()) };
+        let Some(ghost) = self.room_ghost(&room_id).await? else { return Ok(Vec::new()) };
         let path = format!(
             "/_matrix/client/v3/rooms/{}/messages?dir=b&limit={limit}&filter={}",
             percent(&room_id),
@@ -145,4 +163,8 @@ impl State {
         items.reverse();
         Ok(items)
     }
+}
+
+fn ghost_key(room: &str) -> String {
+    format!("room-ghost/{room}")
 }

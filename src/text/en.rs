@@ -22,9 +22,14 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.file-about", "[file: {name}, {about}]"),
     en("core.given-up", "{network} could not be reached for too long. The message was not delivered."),
     en("core.invited", "{who} invites you to the room {name}: {room}"),
+    en("core.no-nick", "Say under which nick you want to join, as in room@server/nick."),
     en("core.no-pm", "Private messages in rooms are not carried. Write to the person directly."),
     en("core.no-rooms", "This network has no rooms."),
     en("core.no-subject", "The topic of this room cannot be changed from here yet."),
+    en(
+        "core.nick-stays",
+        "Your nick stays as it is while you are in the room. Leave it, and join with the other nick.",
+    ),
     en("core.nick-taken", "Somebody else in this room has this nick."),
     en("core.not-allowed", "You may not use this gateway. Ask its admin whether your server can be allowed."),
     en("core.not-in-room", "You are not in this room. Join it first."),
@@ -33,6 +38,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.store-failed", "The gateway cannot store messages at the moment. Please send it again later."),
     en("core.room-away", "The other side of this room cannot be reached at the moment. Please try again later."),
     en("core.still-trying", "{network} does not take your message for now. We keep trying; nothing is lost."),
+    en("core.rooms-full", "The rooms of this gateway are full at the moment. Please try again later."),
     en("core.too-big", "This is too big for the gateway."),
     en("core.welcome", "This is the {network} gateway. Write to {example} to reach somebody there."),
 ];

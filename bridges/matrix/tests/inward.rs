@@ -174,7 +174,12 @@ async fn typing_is_passed_on_under_either_name_and_in_both_directions() {
     let chat = Chat::Direct { user: romeo(), person: alice() };
     let kind = crate::api::SignalKind::Typing(true);
     soon(world.adapter.signal(crate::api::Signal { chat, user: romeo(), kind })).await;
-    assert_eq!(world.stub.typing(), [(room, ROMEO.to_owned(), true)]);
+    assert_eq!(world.stub.typing(), [(room.clone(), ROMEO.to_owned(), true)]);
+    // The message says that its writer has stopped; further ones need not.
+    for number in [2, 3] {
+        world.deliver(hello(number)).await.unwrap();
+    }
+    assert_eq!(world.stub.typing()[1..], [(room, ROMEO.to_owned(), false)]);
 }
 
 /// Somebody's client makes a second chat: both are read, and the answer goes where they wrote last.

@@ -224,6 +224,8 @@ async fn names_topics_and_aliases_live() {
 #[tokio::test]
 async fn encryption_is_noticed_when_it_is_switched_on() {
     let (world, room, _) = town().await;
+    // Also before anybody is back after a restart.
+    let world = world.restart().await;
     let on = state_event(&world, &room, "m.room.encryption", json!({ "algorithm": "m.megolm.v1.aes-sha2" }));
     let secret = world.stub.event(&room, ALICE, "m.room.encrypted", json!({ "ciphertext": "x" }));
     world.push("1", &[on, secret]).await;

@@ -98,17 +98,16 @@ impl Muc {
         let session = canonical.as_ref().and_then(|id| state.rooms.get(id)?.sessions.get(from.as_str()));
         let refuse =
             |condition, key: &str| vec![Effect::Refuse(Box::new(with_muc(stanza)), condition, Sentence::new(key))];
-        let Some(asked) = us.jid().resource() else { return refuse(Condition::JidMalformed, "core.not-in-room") };
+        let Some(asked) = us.jid().resource() else { return refuse(Condition::JidMalformed, "core.no-nick") };
         let nick = clean_nick(asked);
         if nick.is_empty() {
-            return refuse(Condition::NotAcceptable, "core.nick-taken");
+            return refuse(Condition::NotAcceptable, "core.no-nick");
         }
         let wants_in = stanza.child("x", ns::MUC).is_some();
         match session {
             // Away, back, busy: other networks have no form for it in rooms.
             Some(session) if !wants_in && session.nick == nick => return Vec::new(),
-            // Nicks belong to the profile on the other side.
-            Some(session) if session.nick != nick => return refuse(Condition::NotAcceptable, "core.nick-taken"),
+            Some(session) if session.nick != nick => return refuse(Condition::NotAcceptable, "core.nick-stays"),
             None if !wants_in => return Vec::new(),
             _ => {}
         }
@@ -119,7 +118,7 @@ impl Muc {
             return refuse(Condition::Conflict, "core.nick-taken");
         }
         if state.sessions() >= self.config.max_sessions {
-            return refuse(Condition::ResourceConstraint, "core.store-failed");
+            return refuse(Condition::ResourceConstraint, "core.rooms-full");
         }
         // A user has one nick for all their devices.
         let own = canonical.as_ref().and_then(|id| state.rooms.get(id)?.nick_of(&user));
