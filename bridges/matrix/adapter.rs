@@ -19,8 +19,9 @@ use super::power::Levels;
 use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
-    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, Failure, Fatal, Finding, HistoryItem, ItemId,
-    Kind, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, EventId, Failure, Fatal, Finding, HistoryItem,
+    ItemId, Kind, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Sentence, Signal, SignalKind,
+    Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -139,6 +140,7 @@ impl State {
     }
 
     async fn deliver(&self, out: &Outbound) -> Result<Receipt, Failure> {
+        let events = self.events(out);
         match &out.chat {
             Chat::Room(room) => {
                 // The name is a nick, which is the room's and not the user's.
@@ -154,29 +156,29 @@ impl State {
                 }
                 let nick = out.name.as_deref().unwrap_or_default();
                 let sent = match self.call(&ghost, &room_id, nick).await {
-                    Ok(()) => self.send(out, &ghost, &room_id).await,
+                    Ok(()) => self.send(out.id, &events, &ghost, &room_id).await,
                     Err(error) => Err(error),
                 };
                 match sent {
                     // Kicked out, or never in after a restore: one more try from inside.
                     Err(error) if error.forbidden() => {
                         self.enter(&out.user, nick, room).await?;
-                        self.send(out, &ghost, &room_id).await.map_err(|error| error.failure())
+                        self.send(out.id, &events, &ghost, &room_id).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
             }
             Chat::Direct { person, .. } => {
-                let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
-                if !says_something(&out.kind) {
+                if events.is_empty() {
                     return Ok(Receipt::default());
                 }
+                let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
                 let room = self.dm(&out.user, &ghost, person).await?;
-                match self.send(out, &ghost, &room).await {
+                match self.send(out.id, &events, &ghost, &room).await {
                     Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => {
                         self.forget_dm(&out.user, person, &room).await?;
                         let room = self.dm(&out.user, &ghost, person).await?;
-                        self.send(out, &ghost, &room).await.map_err(|error| error.failure())
+                        self.send(out.id, &events, &ghost, &room).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
@@ -184,23 +186,22 @@ impl State {
         }
     }
 
+    /// What an event is on Matrix.
+    fn events(&self, out: &Outbound) -> Vec<Wire> {
+        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind) };
+        let text = |sentence| self.core.get().map(|core| core.text(sentence, None)).unwrap_or_default();
+        let why = text(&failed.sentence);
+        vec![Wire::Message(to_matrix::notice(&text(&Sentence::new("matrix.not-delivered").with("why", why))))]
+    }
+
     /// Sends what an event is on Matrix. The transaction id comes from the stored row, so that the homeserver shows a
     /// repeated attempt once.
-    async fn send(&self, out: &Outbound, ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
-        let events = match &out.kind {
-            Kind::Failed(failed) => {
-                let why = self.core.get().map(|core| core.text(&failed.sentence, None)).unwrap_or_default();
-                let sentence = crate::api::Sentence::new("matrix.not-delivered").with("why", why);
-                let body = self.core.get().map(|core| core.text(&sentence, None)).unwrap_or_default();
-                vec![Wire::Message(to_matrix::notice(&body))]
-            }
-            kind => to_matrix::events(kind),
-        };
+    async fn send(&self, id: EventId, events: &[Wire], ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
         let install = self.core.get().map(|core| core.install_id()).unwrap_or_default();
         let base = format!("/_matrix/client/v3/rooms/{}", percent(room));
         let mut ids = Vec::with_capacity(events.len());
         for (part, event) in events.iter().enumerate() {
-            let txn = format!("pw{install}-{}-{part}", out.id);
+            let txn = format!("pw{install}-{id}-{part}");
             let answer = match event {
                 Wire::Message(content) => {
                     self.client.put(&format!("{base}/send/m.room.message/{txn}"), Some(ghost), content).await?
@@ -235,11 +236,6 @@ impl State {
     pub async fn ping(&self) -> Result<(), MatrixError> {
         self.client.post("/_matrix/client/v1/appservice/portway/ping", None, &json!({})).await.map(|_| ())
     }
-}
-
-/// Whether an event is anything at all on Matrix.
-fn says_something(kind: &Kind) -> bool {
-    matches!(kind, Kind::Failed(_)) || !to_matrix::events(kind).is_empty()
 }
 
 pub struct MatrixAdapter(Arc<State>);

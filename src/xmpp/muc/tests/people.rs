@@ -121,3 +121,17 @@ fn a_room_that_moved_says_where_to() {
     assert!(house.ping("r@h/1", "romeo").contains("not-acceptable"));
     assert!(matches!(house.muc.forgotten().as_slice(), [Effect::Forget { .. }]));
 }
+
+/// M13: from here a nick stays; the client keeps the old one.
+#[test]
+fn m13_another_nick_is_refused_while_one_is_in_the_room() {
+    let house = house();
+    house.join("r@h/1", "romeo", ROOM);
+    let effects = house.presence(&format!("<presence from='r@h/1' to='{ROOM}@m.x/montague'/>"));
+    let [Effect::Refuse(_, Condition::NotAcceptable, why)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(why.key, "core.nick-stays");
+    assert!(house.ping("r@h/1", "romeo").contains("result"));
+    // And nobody can be in a room without one.
+    let effects = house.presence(&format!("<presence from='r@h/1' to='{ROOM}@m.x'/>"));
+    assert!(matches!(effects.as_slice(), [Effect::Refuse(_, Condition::JidMalformed, _)]), "{effects:?}");
+}
