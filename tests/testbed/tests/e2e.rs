@@ -134,7 +134,7 @@ async fn rooms(world: &mut World) -> Result<()> {
     let path = format!("/profile/{}/displayname", encode(&carol.id));
     carol.ask("PUT", &path, Some(&json!({ "displayname": "Carolina" }))).await?;
     let renamed = romeo.wait("the old nick's end", |stanza| String::from(stanza).contains("code='303'")).await;
-    let renamed = renamed.or_else(|error| Err(format!("{error} ({before})")))?;
+    let renamed = renamed.map_err(|error| format!("{error} ({before})"))?;
     expect(&renamed, "Carolina")?;
     let state = |type_: &str| format!("/rooms/{in_room}/state/{type_}");
     carol.ask("PUT", &state("m.room.topic"), Some(&json!({ "topic": "masks" }))).await?;
