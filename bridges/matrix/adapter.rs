@@ -41,6 +41,8 @@ pub struct State {
     pub bound: OnceLock<std::net::SocketAddr>,
     names: Cache<String, String>,
     dms: Cache<String, String>,
+    /// Held while the store and the cache of chats of two change together.
+    pub portals: tokio::sync::Mutex<()>,
     contexts: Cache<String, Context>,
     room_ghosts: Cache<String, String>,
     /// What each room calls each ghost.
@@ -256,6 +258,7 @@ impl State {
             bound: OnceLock::new(),
             names: Cache::new(),
             dms: Cache::new(),
+            portals: tokio::sync::Mutex::default(),
             contexts: Cache::new(),
             room_ghosts: Cache::new(),
             nicks: Cache::new(),

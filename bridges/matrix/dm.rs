@@ -44,11 +44,16 @@ impl State {
         if let Some(room) = self.cached_dm(&key) {
             return Ok(room);
         }
-        let portal = self.portal(&key).await?;
-        if let Some(room) = portal.as_ref().and_then(|portal| portal.room.clone()) {
-            self.cache_dm(&key, &room);
-            return Ok(room);
-        }
+        let portal = {
+            // What is read here must not be put into the cache after another has changed it.
+            let _turn = self.portals.lock().await;
+            let portal = self.portal(&key).await?;
+            if let Some(room) = portal.as_ref().and_then(|portal| portal.room.clone()) {
+                self.cache_dm(&key, &room);
+                return Ok(room);
+            }
+            portal
+        };
         let generation = portal.map_or(0, |portal| portal.generation);
         let (room, generation) = self.make_dm(user, ghost, person, generation).await?;
         self.remember_dm(user, person, &room, generation).await?;
@@ -58,11 +63,14 @@ impl State {
     /// The room of a pair can be used no more: the next message makes another.
     pub async fn forget_dm(&self, user: &UserId, person: &PersonId, room: &str) -> Result<(), Failure> {
         let key = portal_key(user, person);
+        let _turn = self.portals.lock().await;
+        if self.cached_dm(&key).as_deref() == Some(room) {
+            self.uncache_dm(&key);
+        }
         let Some(portal) = self.portal(&key).await? else { return Ok(()) };
         if portal.room.as_deref() != Some(room) {
             return Ok(());
         }
-        self.uncache_dm(&key);
         self.put(&key, &Portal { room: None, generation: portal.generation + 1 }).await
     }
 
@@ -75,6 +83,7 @@ impl State {
         generation: u32,
     ) -> Result<(), Failure> {
         let key = portal_key(user, person);
+        let _turn = self.portals.lock().await;
         let generation = self.portal(&key).await?.map_or(generation, |portal| portal.generation.max(generation));
         self.set_context(room, Context::Direct { user: user.to_string(), person: id::person(person) }).await?;
         self.put(&key, &Portal { room: Some(room.to_owned()), generation }).await?;
