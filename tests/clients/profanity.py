@@ -13,10 +13,11 @@ class Profanity:
     name = "profanity"
     # It shows the name that the user has given to a contact, and ignores the one that contacts give to themselves.
     shows_names = False
+    shows_history = True
     packages = ["profanity", "tmux", "xterm", "xvfb", "imagemagick", "pngquant"]
 
     def __init__(self, world, processes, folder, shots, user):
-        self.shots, self.folder = shots, folder
+        self.world, self.shots = world, shots
         self.jid = f"{user}@{world.host}"
         self.socket = os.path.join(folder, "tmux")
         home = os.path.join(folder, "home")
@@ -35,12 +36,12 @@ class Profanity:
         outer += ["-bg", "#1b1b1b", "-fg", "#e4e4e4", "+sb", "-e", *inner]
         processes.start(outer, "xterm", env=env)
         until("Profanity starts", lambda: "Profanity" in self.text())
-        self.command("/privacy logging on")
-        self.command(f"/connect {self.jid} server 127.0.0.1 port {world.facts['c2s']} tls disable")
+
+    def login(self):
+        self.command(f"/connect {self.jid} server 127.0.0.1 port {self.world.facts['c2s']} tls disable")
         until("Profanity asks for the password", lambda: "password" in self.text().lower())
-        self.command(world.password)
+        self.command(self.world.password)
         until("Profanity is online", lambda: "logged in successfully" in self.text())
-        self.command("/roster show contacts")
 
     def tmux(self, *args):
         done = subprocess.run(["tmux", "-S", self.socket, *args], capture_output=True, text=True, check=False)
@@ -65,7 +66,7 @@ class Profanity:
 
     def join(self, jid):
         self.command(f"/join {jid}")
-        until("Profanity shows the room", lambda: jid.split("@")[0] in self.text())
+        until("Profanity is in the room", lambda: "You have joined the room" in self.text())
 
     def leave(self, _jid):
         self.command("/close")

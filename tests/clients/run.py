@@ -13,12 +13,14 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from converse import Converse  # noqa: E402
+from gajim import Gajim  # noqa: E402
 from profanity import Profanity  # noqa: E402
 from screen import Processes  # noqa: E402
 from story import Story  # noqa: E402
 from world import Failed, World, until  # noqa: E402
 
-CLIENTS = {"profanity": (Profanity, "romeo")}
+CLIENTS = {"profanity": (Profanity, "romeo"), "converse": (Converse, "juliet"), "gajim": (Gajim, "nurse")}
 
 
 def demo(processes, logs, server):
@@ -89,10 +91,16 @@ def play(name, world, shots, logs):
     client = None
     try:
         client = kind(world, processes, folder, shots, user)
-        report("login", None)
-        Story(world, client, user, report).play()
+        try:
+            client.login()
+        except Failed as error:
+            client.shot("login-failed")
+            report("login", str(error))
+        else:
+            report("login", None)
+            Story(world, client, user, report).play()
     except (Failed, OSError, subprocess.SubprocessError) as error:
-        report("login", str(error))
+        report("start", str(error))
     except Exception:  # A fault of this script: say where, and go on to the next client.
         report("script", traceback.format_exc())
     finally:

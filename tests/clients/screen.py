@@ -46,12 +46,13 @@ class Screen:
 
     def __init__(self, processes, size="1000x640"):
         number, write = os.pipe()
-        args = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-dpi", "96"]
+        args = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{size}x24", "-nolisten", "tcp", "-noreset", "-dpi", "96"]
         processes.start(args, "xvfb", pass_fds=[write])
         os.close(write)
-        self.display = ":" + os.read(number, 16).decode().strip()
-        os.close(number)
+        with os.fdopen(number) as said:
+            self.display = ":" + said.readline().strip()
         self.env = {**os.environ, "DISPLAY": self.display, "LC_ALL": "C.UTF-8", "TZ": "UTC", "NO_AT_BRIDGE": "1"}
+        until("the screen answers", lambda: self.run("xdotool", "getdisplaygeometry"))
 
     def run(self, *args):
         """Runs a program on this screen to its end; returns what it printed."""

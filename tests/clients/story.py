@@ -67,13 +67,14 @@ class Story:
         self.alice.say(room, "Welcome to town.")
         jid = self.world.room(alias)
         self.client.join(jid)
-        self.sees("Welcome to town.")
+        if self.client.shows_history:
+            self.sees("Welcome to town.")
         self.client.write("Good morning, town!")
         self.alice.hears(ghost, "Good morning, town!")
         self.alice.say(room, "Good morning. Did you sleep well?")
         self.sees("Good morning. Did you sleep well?")
         self.sees("Good morning, town!")
-        self.once("Welcome to town.", "Good morning, town!", "Good morning. Did you sleep well?")
+        self.once("Good morning, town!", "Good morning. Did you sleep well?")
         self.sees("Alice Liddell")
         self.client.shot("room")
         self.client.leave(jid)
@@ -89,7 +90,9 @@ class Story:
 
     def once(self, *texts):
         """Nothing is shown twice."""
-        shown = self.client.text()
+        lines = [line.strip() for line in self.client.text().splitlines()]
         for text in texts:
-            if shown.count(text) != 1:
-                raise Failed(f"{self.client.name} shows “{text}” {shown.count(text)} times")
+            # A mail's subject may repeat its first line.
+            count = sum(line.endswith(text) and not line.endswith(f"Re: {text}") for line in lines)
+            if count != 1:
+                raise Failed(f"{self.client.name} shows “{text}” {count} times")
