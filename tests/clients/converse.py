@@ -23,7 +23,7 @@ converse.plugins.add("portway-test", { initialize() { window.testApi = this._con
 converse.initialize({ ...FACTS, view_mode: "fullscreen", auto_login: true, authentication: "login",
   discover_connection_methods: false, auto_reconnect: false, persistent_store: "sessionStorage",
   allow_non_roster_messaging: true, show_desktop_notifications: false, play_sounds: false, muc_history_max_stanzas: 50, assets_path: "/",
-  auto_join_on_invite: true, whitelisted_plugins: ["portway-test"], blacklisted_plugins: ["converse-omemo", "converse-omemo-views"], i18n: "en", loglevel: "debug" });
+  auto_join_on_invite: true, whitelisted_plugins: ["portway-test"], i18n: "en", loglevel: "debug" });
 </script></body></html>"""
 
 # WebDriver's name of the Enter key.
