@@ -30,15 +30,17 @@ class Processes:
 
 
 def end(child):
-    """Ends a child and the session that it leads."""
-    if child.poll() is None:
-        # The child leads a session of its own: the group is ours alone.
-        os.killpg(child.pid, signal.SIGTERM)
+    """Ends a child and the group that it leads, which is ours alone; waits for all of it, at most 20 s."""
+    for sign, patience in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+        deadline = time.monotonic() + patience
         try:
-            child.wait(15)
-        except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait(5)
+            os.killpg(child.pid, sign)
+            while time.monotonic() < deadline:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(0.1)
+        except ProcessLookupError:
+            return
 
 
 class Screen:
