@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +73,8 @@ def main():
     logs = os.path.join(shots, "logs")
     os.makedirs(logs, exist_ok=True)
     failures = []
+    # As an exception, so that what was started is ended then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     servers = Processes(logs)
     try:
         if options.demo:
