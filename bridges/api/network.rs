@@ -140,6 +140,13 @@ pub trait Adapter: Send + Sync {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    /// What a person calls themselves, asked of the network. `None` where it does not tell; never an empty name. The
+    /// caller limits how long it waits.
+    fn name<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Option<String>> {
+        let _ = person;
+        Box::pin(async { None })
+    }
+
     /// Text that the network's own administrator must install (for Matrix the application service's registration), if
     /// there is such a thing.
     fn registration(&self) -> Option<String> {

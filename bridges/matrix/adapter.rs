@@ -368,6 +368,15 @@ impl Adapter for MatrixAdapter {
         self.0.past(room, limit).boxed()
     }
 
+    fn name<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Option<String>> {
+        async move {
+            let path = format!("/_matrix/client/v3/profile/{}", percent(&id::person(person)));
+            let profile = self.0.client.get(&path, None).await.ok()?;
+            profile["displayname"].as_str().map(str::to_owned).filter(|name| !name.trim().is_empty())
+        }
+        .boxed()
+    }
+
     fn registration(&self) -> Option<String> {
         Some(registration::yaml(&self.0.config))
     }

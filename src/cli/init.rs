@@ -55,7 +55,7 @@ pub fn run(init: &Init, cli: &Cli) -> Result<(), CliError> {
     write_private(&path, &text)?;
     let config = check::check(load::parse(&path, &text)?)?;
     print(&format!(
-        "Wrote {}. Set what is marked with “set this” in it.\n\nAdd this to the configuration of your XMPP server, and reload it:\n\n{}\n\
+        "Wrote {}. Look through it: the addresses of your other servers in it are guesses.\n\nThis is for your XMPP server:\n\n{}\n\
          Then: portway check && portway run\n",
         path.display(),
         server::snippet(kind, &config)
@@ -125,6 +125,9 @@ fn write_private(path: &Path, text: &str) -> Result<(), CliError> {
         let mut backup = path.as_os_str().to_owned();
         backup.push(".bak");
         std::fs::rename(path, backup).map_err(failed)?;
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
     }
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

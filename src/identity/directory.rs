@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use portway_bridges::api::{Adapter, Address, Condition, PersonId, Refusal, RoomId, Sentence, Timestamp, UserId};
 use tokio::sync::mpsc;
@@ -16,6 +17,9 @@ const CACHE: usize = 20_000;
 
 /// How long a sighting is not written again, in milliseconds.
 const AGAIN: i64 = 3_600_000;
+
+/// How long the network may take to say what somebody is called.
+const ASK: Duration = Duration::from_secs(5);
 
 /// How many sightings wait to be written; more are left out, because the next one comes.
 const SIGHTINGS: usize = 4096;
@@ -205,6 +209,16 @@ impl Directory {
             .ok()
             .flatten()
             .and_then(|identity| identity.display)
+    }
+
+    /// What a person is called; the network is asked where that is not known yet.
+    pub async fn name_or_ask(&self, person: &PersonId) -> Option<String> {
+        if let Some(name) = self.name(person).await {
+            return Some(name);
+        }
+        let name = tokio::time::timeout(ASK, self.adapter.name(person)).await.ok().flatten()?;
+        self.seen(Ok(person.clone()), Some(name.clone()));
+        Some(name)
     }
 }
 

@@ -120,10 +120,24 @@ pub fn parse(localpart: &str) -> Result<Parsed, AddressError> {
     }
     match localpart.rsplit_once('%') {
         // `%40alice%3amatrix.org`: percent-encoded, as it stands in links.
-        Some(_) if looks_percent_encoded(localpart) => Ok(Parsed::Typed(percent_decode(localpart))),
+        Some(_) if looks_percent_encoded(localpart) => {
+            let decoded = percent_decode(localpart);
+            // Our own grammar, percent-encoded: `%23town%25hs`, from clients that take links literally.
+            if decoded.starts_with(['#', '!']) && decoded.contains('%') {
+                parse(&decoded)
+            } else {
+                Ok(Parsed::Typed(decoded))
+            }
+        }
         Some((local, server)) => Ok(Parsed::Person(PersonId::new(&dec(local)?, &dec(server)?).map_err(empty)?)),
         None => Ok(Parsed::Typed(localpart.to_owned())),
     }
+}
+
+/// Whether a localpart is for a room, by its sigil: `#town%hs`, `!id`, or percent-encoded.
+#[must_use]
+pub fn names_room(localpart: &str) -> bool {
+    localpart.starts_with(['#', '!']) || localpart.starts_with("%23") || localpart.starts_with("%21")
 }
 
 fn looks_percent_encoded(text: &str) -> bool {
@@ -233,6 +247,16 @@ mod tests {
         ] {
             assert_eq!(parse(typed), Ok(Parsed::Typed(meant.to_owned())), "{typed}");
         }
+    }
+
+    /// Some clients take the percent-encoding of a link for the address itself.
+    #[test]
+    fn rooms_of_links() {
+        let town = RoomId::alias("town", "hs").unwrap();
+        assert_eq!(parse("%23town%25hs"), Ok(Parsed::Room(town)));
+        assert_eq!(parse("%21a%25hs"), Ok(Parsed::Room(RoomId::id("a", Some("hs")).unwrap())));
+        assert_eq!(parse("%23town%3ahs"), Ok(Parsed::Typed("#town:hs".to_owned())));
+        assert!(names_room("%23town%25hs") && names_room("#town%hs") && names_room("!a") && !names_room("a%23b"));
     }
 
     #[test]

@@ -4,7 +4,9 @@ mod rooms;
 
 use std::sync::Arc;
 
-use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, EventId, Kind, Sentence, Signal, SignalKind};
+use portway_bridges::api::{
+    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, Sentence, Signal, SignalKind,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
@@ -14,7 +16,7 @@ use super::jid::Jid;
 use super::muc::Muc;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
-use super::{XmppSide, iq, presence, to_stanza, xml};
+use super::{XmppSide, address, iq, presence, to_stanza, xml};
 use crate::clock::Clock;
 use crate::identity::{Access, Directory, Meant, access};
 use crate::observe::{Health, Metrics};
@@ -122,7 +124,7 @@ impl Component {
             }
             return;
         }
-        let room = us.jid().node().filter(|node| parts.descriptor.rooms && node.starts_with(['#', '!']));
+        let room = us.jid().node().filter(|node| parts.descriptor.rooms && address::names_room(node));
         match room {
             Some(face) => match parts.directory.resolve(face) {
                 Ok(Meant::Room(room)) => self.to_room(&stanza, &us, room).await,
@@ -176,9 +178,15 @@ impl Component {
                     parts.directory.addressed(&user, &person, node).await;
                 }
                 let name = parts.directory.name(&person).await;
-                let name = name.unwrap_or_else(|| parts.adapter.print_person(&person));
-                for answer in presence::answer(stanza, us, Some(&name)) {
+                let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
+                for answer in presence::answer(stanza, us, Some(&shown)) {
                     self.send(&answer, Priority::Low);
+                }
+                if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe")) {
+                    match name {
+                        Some(name) => self.call(us, from, &name),
+                        None => self.ask_name(us.clone(), from.clone(), person),
+                    }
                 }
             }
             Ok(Meant::Room(_)) => {}
@@ -187,6 +195,28 @@ impl Component {
             }
             Err(_) => {}
         }
+    }
+
+    /// Tells what a contact is called.
+    fn call(&self, us: &OurJid, to: &Jid, name: &str) {
+        if let Some(nick) = presence::nick(us, to, name) {
+            self.send(&nick, Priority::Low);
+        }
+    }
+
+    /// Asks the network what somebody is called, and tells whoever wants to see them.
+    fn ask_name(&self, us: OurJid, to: Jid, person: PersonId) {
+        let Ok(permit) = self.0.work.clone().try_acquire_owned() else { return };
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Some(name) = this.0.parts.directory.name_or_ask(&person).await {
+                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name)) {
+                    this.send(&presence, Priority::Low);
+                }
+                this.call(&us, &to, &name);
+            }
+            drop(permit);
+        });
     }
 
     async fn message(&self, stanza: Stanza, us: &OurJid) {

@@ -82,7 +82,12 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
     };
     match meant {
         Meant::Person(person) if !set => {
-            let name = context.directory.name(&person).await.unwrap_or_else(|| context.adapter.print_person(&person));
+            // Clients keep what the first card says: it should have the name already.
+            let name = match payload.is("vCard", ns::VCARD) {
+                true => context.directory.name_or_ask(&person).await,
+                false => context.directory.name(&person).await,
+            };
+            let name = name.unwrap_or_else(|| context.adapter.print_person(&person));
             contact(query, us, payload, &name)
         }
         _ => refuse(query, us, Condition::ServiceUnavailable, ""),

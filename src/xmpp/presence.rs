@@ -1,10 +1,16 @@
 //! Pure: presence towards contacts and the gateway itself. They are always there, and every subscription is granted
 //! (RFC 6121; the subscription states of each user come with rosters).
 
+use minidom::Element;
+
+use super::from_stanza::ns::NICK as NS_NICK;
 use super::iq;
+use super::jid::Jid;
 use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::to_stanza::RESOURCE;
 use super::xml;
+
+const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 
 /// The answers to a presence stanza.
 #[must_use]
@@ -30,15 +36,29 @@ pub fn answer(stanza: &Stanza, us: &OurJid, name: Option<&str>) -> Vec<OutStanza
     }
 }
 
+/// What a contact calls themselves, as clients take it that look at neither cards nor presence for it (XEP-0172,
+/// section 4.3).
+#[must_use]
+pub fn nick(us: &OurJid, to: &Jid, name: &str) -> Option<OutStanza> {
+    let mut item = xml::element("item", NS_EVENT, &[("id", "current")]);
+    item.append_child(xml::text("nick", NS_NICK, name));
+    let mut items = xml::element("items", NS_EVENT, &[("node", NS_NICK)]);
+    items.append_child(item);
+    let mut event = Element::bare("event", NS_EVENT);
+    event.append_child(items);
+    let from = us.resource(None)?;
+    Some(OutStanza::new(StanzaKind::Message, &from, &to.to_bare(), Some("headline"), None).with(event))
+}
+
 /// The presence of a contact.
-fn available(us: &OurJid, to: &super::jid::Jid, name: Option<&str>) -> Option<OutStanza> {
+pub fn available(us: &OurJid, to: &Jid, name: Option<&str>) -> Option<OutStanza> {
     let from = if us.jid().node().is_some() { us.resource(Some(RESOURCE))? } else { us.resource(None)? };
     let mut presence = OutStanza::new(StanzaKind::Presence, &from, to, None, None);
     if us.jid().node().is_some() {
         presence.push(iq::caps());
     }
     if let Some(name) = name {
-        presence.push(xml::text("nick", super::from_stanza::ns::NICK, name));
+        presence.push(xml::text("nick", NS_NICK, name));
     }
     presence.push(xml::text("priority", NS_CLIENT, "0"));
     Some(presence)
@@ -46,8 +66,6 @@ fn available(us: &OurJid, to: &super::jid::Jid, name: Option<&str>) -> Option<Ou
 
 #[cfg(test)]
 mod tests {
-    use minidom::Element;
-
     use super::*;
     use crate::xmpp::stanza::Domain;
 
@@ -59,6 +77,20 @@ mod tests {
             .iter()
             .map(|out| format!("{} to {}", out.element().attr("type").unwrap_or("available"), out.to()))
             .collect()
+    }
+
+    #[test]
+    fn a_name_is_told_as_an_event() {
+        let us = Domain::new("m.x").unwrap().address(Some("a%b"), Some("portway")).unwrap();
+        let out = nick(&us, &Jid::parse("u@h/r").unwrap(), "Alice & Co").unwrap();
+        let mut bytes = Vec::new();
+        crate::xmpp::stream::write::stanza(&mut bytes, out.element());
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            "<message from='a%b@m.x' to='u@h' type='headline'><event xmlns='http://jabber.org/protocol/pubsub#event'>\
+             <items node='http://jabber.org/protocol/nick'><item id='current'>\
+             <nick xmlns='http://jabber.org/protocol/nick'>Alice &amp; Co</nick></item></items></event></message>"
+        );
     }
 
     #[test]

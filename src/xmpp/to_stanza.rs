@@ -124,7 +124,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             let sentence = Sentence::new("core.invited")
                 .with("who", who)
                 .with("name", name.clone().unwrap_or_default())
-                .with("room", format!("xmpp:{room_jid}?join"));
+                .with("room", xml::link(room_jid, "join"));
             let body = say(&sentence);
             vec![chat.stanza("normal").with(xml::text("body", NS_CLIENT, &body)).with(invite)]
         }

@@ -43,3 +43,34 @@ pub fn text(name: &str, ns: &str, text: &str) -> Element {
     element.append_text(text);
     element
 }
+
+/// A link to a bare JID (RFC 5122): what stands for something else in a URI, such as `%` and `#`, is percent-encoded.
+#[must_use]
+pub fn link(jid: &str, query: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::from("xmpp:");
+    for byte in jid.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' | b'+' | b'=' | b'!' => {
+                out.push(char::from(byte));
+            }
+            byte => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+    out.push('?');
+    out.push_str(query);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_encoded() {
+        assert_eq!(link("#town%hs@m.x", "join"), "xmpp:%23town%25hs@m.x?join");
+        assert_eq!(link("!a=42c@m.x", "join"), "xmpp:!a=42c@m.x?join");
+    }
+}

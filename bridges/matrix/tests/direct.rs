@@ -239,3 +239,10 @@ async fn an_address_too_long_for_a_ghost_is_refused() {
     let out = Outbound { user: long.clone(), chat: Chat::Direct { user: long, person: alice() }, ..hello(1) };
     assert_eq!(condition(&world.deliver(out).await.unwrap_err()), Some(Condition::JidMalformed));
 }
+
+#[tokio::test]
+async fn a_person_s_name_is_asked_of_the_homeserver() {
+    let world = World::start().await;
+    assert_eq!(world.adapter.name(&alice()).await.as_deref(), world.stub.name(ALICE).as_deref());
+    assert_eq!(world.adapter.name(&PersonId::new("nobody", "hs").unwrap()).await, None);
+}

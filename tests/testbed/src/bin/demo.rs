@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use portway_testbed::conversation;
-use portway_testbed::world::{HOST, Kind, PASSWORD, SERVER_NAME, World};
+use portway_testbed::mail::OUTSIDE;
+use portway_testbed::process::write;
+use portway_testbed::world::{HOST, Kind, PASSWORD, Ports, SERVER_NAME, USERS, World};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -47,20 +50,61 @@ async fn main() -> ExitCode {
         }
     };
     if stay && result.is_ok() {
-        println!(
-            "\nEverything stays until Ctrl-C.\n\
-             XMPP:   romeo@{HOST}, juliet@{HOST}, nurse@{HOST}; password {PASSWORD}; server 127.0.0.1 port {}; no TLS\n\
-             \x20       profanity: /connect romeo@{HOST} server 127.0.0.1 port {} tls disable\n\
-             \x20       write to alice%{SERVER_NAME}@matrix.{HOST}, join #town%{SERVER_NAME}@matrix.{HOST}, write to bob%outside.test@mail.{HOST}\n\
-             Matrix: @alice:{SERVER_NAME}, password secret, homeserver http://127.0.0.1:{}\n\
-             Mail:   SMTP 127.0.0.1:{}, IMAP 127.0.0.1:{} (any user of outside.test, any password)\n\
-             Health: http://127.0.0.1:{}/ready and /metrics",
-            world.ports.c2s, world.ports.c2s, world.matrix, world.mail.smtp, world.mail.imap, world.gateway.http
-        );
-        let _ = tokio::signal::ctrl_c().await;
+        match stay_note(&world, kind) {
+            Ok(note) => {
+                println!("{note}");
+                told_to_end().await;
+            }
+            Err(error) => eprintln!("demo: {error}"),
+        }
     }
     world.stop().await;
     code
+}
+
+/// How to log in, for people; and the same for programs, in a file that is named there.
+fn stay_note(world: &World, kind: Kind) -> Result<String, String> {
+    let Ports { c2s, http, .. } = world.ports;
+    let (websocket, bosh) = match kind {
+        Kind::Prosody => ("xmpp-websocket", "http-bind"),
+        Kind::Ejabberd => ("ws", "bosh"),
+    };
+    let websocket = format!("ws://127.0.0.1:{http}/{websocket}");
+    let bosh = format!("http://127.0.0.1:{http}/{bosh}");
+    let matrix = format!("http://127.0.0.1:{}", world.matrix);
+    let file = world.scratch.path().join("demo.json");
+    let facts = serde_json::json!({
+        "host": HOST, "users": USERS, "password": PASSWORD, "c2s": c2s, "websocket": websocket, "bosh": bosh,
+        "homeserver": matrix, "server_name": SERVER_NAME, "smtp": world.mail.smtp, "imap": world.mail.imap,
+        "outside": OUTSIDE, "status": format!("http://127.0.0.1:{}", world.gateway.http),
+    });
+    write(&file, &format!("{facts:#}\n"))?;
+    Ok(format!(
+        "\nEverything stays until Ctrl-C.\n\
+         XMPP:   {users}; password {PASSWORD}; server 127.0.0.1 port {c2s}; no TLS\n\
+         \x20       Profanity: /connect romeo@{HOST} server 127.0.0.1 port {c2s} tls disable\n\
+         \x20       in browsers: {websocket} or {bosh}\n\
+         \x20       write to alice%{SERVER_NAME}@matrix.{HOST} or bob%{OUTSIDE}@mail.{HOST},\n\
+         \x20       join #town%{SERVER_NAME}@matrix.{HOST}\n\
+         Matrix: @alice:{SERVER_NAME}, password secret, homeserver {matrix}\n\
+         Mail:   SMTP 127.0.0.1:{smtp}, IMAP 127.0.0.1:{imap} (any user of {OUTSIDE}, any password)\n\
+         Health: http://127.0.0.1:{status}/ready and /metrics\n\
+         The same for programs: {file}",
+        users = USERS.map(|user| format!("{user}@{HOST}")).join(", "),
+        smtp = world.mail.smtp,
+        imap = world.mail.imap,
+        status = world.gateway.http,
+        file = file.display(),
+    ))
+}
+
+/// Waits for Ctrl-C or for SIGTERM.
+async fn told_to_end() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
 }
 
 fn usage() -> ExitCode {

@@ -1,0 +1,144 @@
+"""Gajim, as an ordinary user (it refuses root) on a screen of its own, driven by its links and the keyboard."""
+
+import json
+import os
+import pwd
+import sqlite3
+import subprocess
+
+from screen import Screen
+from world import until
+
+# As Gajim makes it at its first start.
+SETTINGS = """CREATE TABLE settings (name TEXT UNIQUE, settings TEXT);
+CREATE TABLE account_settings (account TEXT UNIQUE, settings TEXT);
+INSERT INTO settings VALUES ('soundevents', '{}'), ('status_presets', '{}'), ('proxies', '{}'), ('plugins', '{}'),
+  ('workspaces', '{"6ac24b4e-3f3f-4f39-a0a8-0a4e2a3f7f66": {}}');
+PRAGMA user_version=5;"""
+
+
+class Gajim:
+    """A user in Gajim."""
+
+    name = "gajim"
+    shows_names = True
+    # It asks rooms for no history of their own and wants an archive (MAM), which Portway has not yet.
+    shows_history = False
+    packages = ["gajim", "dbus-daemon", "xvfb", "xdotool", "openbox", "imagemagick", "pngquant", "util-linux"]
+
+    def __init__(self, world, processes, folder, shots, user):
+        self.world, self.shots, self.user, self.folder = world, shots, user, folder
+        self.chat = None
+        self.config = os.path.join(folder, "gajim")
+        os.makedirs(self.config)
+        self.configure()
+        self.screen = Screen(processes)
+        # The bus is ours too, so that a second start of Gajim finds the first.
+        self.env = {**self.screen.env, "HOME": folder, "XDG_RUNTIME_DIR": folder, "GDK_BACKEND": "x11",
+                    "XDG_CONFIG_HOME": folder, "XDG_DATA_HOME": folder, "XDG_CACHE_HOME": folder,
+                    "DBUS_SESSION_BUS_ADDRESS": f"unix:path={folder}/bus"}
+        nobody = pwd.getpwnam("nobody")
+        for path, folders, files in os.walk(folder):
+            for name in [path, *(os.path.join(path, name) for name in folders + files)]:
+                os.chown(name, nobody.pw_uid, nobody.pw_gid)
+        processes.start(["openbox"], "openbox", env=self.screen.env)
+        bus = ["dbus-daemon", "--session", "--nofork", "--nopidfile", f"--address=unix:path={folder}/bus"]
+        processes.start(as_nobody(*bus), "dbus", env=self.env, cwd=folder)
+        until("the bus runs", lambda: os.path.exists(f"{folder}/bus"))
+        processes.start(as_nobody("gajim", "-c", self.config, "-v"), "gajim", env=self.env, cwd=folder)
+
+    def configure(self):
+        """Writes the account down, as Gajim itself does after its first dialogue."""
+        app = {"plugins_update_check": False, "check_for_update": False, "show_trayicon": False, "remote_control": True,
+               "mainwin_width": 1000, "mainwin_height": 640, "show_notifications": False, "sounds_on": False, "use_keyring": False}
+        account = {"name": self.user, "hostname": self.world.host, "account_label": self.user, "active": True,
+                   "password": self.world.password, "savepass": True, "use_custom_host": True, "enable_gssapi": False,
+                   "custom_host": "127.0.0.1", "custom_port": self.world.facts["c2s"], "custom_type": "PLAIN",
+                   "use_plain_connection": True, "confirm_unencrypted_connection": False, "autoconnect": True}
+        base = sqlite3.connect(os.path.join(self.config, "settings.sqlite"))
+        base.executescript(SETTINGS)
+        base.execute("INSERT INTO settings VALUES ('app', ?)", [json.dumps(app)])
+        base.execute("INSERT INTO account_settings VALUES ('home', ?)", [json.dumps({"account": account})])
+        base.commit()
+        base.close()
+
+    def login(self):
+        self.screen.window("Gajim")
+        until("Gajim is online", lambda: "online" in self.remote("get_status", "home"))
+
+    def remote(self, method, *args):
+        """A call of Gajim's remote control."""
+        call = ["gdbus", "call", "--session", "--dest", "org.gajim.Gajim", "--object-path", "/org/gajim/dbus/RemoteObject"]
+        call += ["--method", f"org.gajim.dbus.RemoteInterface.{method}", *args]
+        done = subprocess.run(as_nobody(*call), env=self.env, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout
+
+    def link(self, jid, what):
+        """Opens a link. Gajim 1.7 takes those of the command line literally, without any percent-encoding."""
+        args = as_nobody("gajim", "-c", self.config, f"xmpp:{jid}?{what}")
+        subprocess.run(args, env=self.env, cwd=self.folder, capture_output=True, timeout=60, check=False)
+
+    def text(self):
+        """What Gajim has in its archive of this chat, and in its roster; how it looks, pictures show."""
+        path = os.path.join(self.config, "logs.db")
+        if not os.path.exists(path):
+            return ""
+        base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        query = "SELECT contact_name, message, error FROM logs JOIN jids USING (jid_id) WHERE jid = ? ORDER BY log_line_id"
+        rows = base.execute(query, [self.chat]).fetchall()
+        base.close()
+        lines = [str(part) for row in rows for part in row if part]
+        return "\n".join([*lines, self.remote("list_contacts", "home")])
+
+    def add(self, jid):
+        self.link(jid, "roster")
+        self.screen.window("Add Contact")
+        self.screen.settle()
+        # The address, and then what Gajim has found out about it.
+        for _ in range(2):
+            self.screen.keys("Return")
+            self.screen.settle()
+
+    def open(self, jid):
+        self.link(jid, "message")
+        self.chat = jid
+        self.screen.window("Start / Join Chat")
+        self.screen.settle()
+        self.screen.keys("Return")
+        self.screen.settle()
+
+    def write(self, text):
+        # The field to write in, at the foot of the window, has not always the focus.
+        self.screen.click(620, 611)
+        self.screen.type(text)
+        self.screen.keys("Return")
+
+    def join(self, jid):
+        self.open(jid)
+        # What Gajim has found out about the room, with a button to join.
+        self.screen.settle()
+        self.screen.shot(os.path.join(self.shots, f"{self.name}-join.png"))
+        self.screen.keys("Return")
+        self.screen.settle()
+
+    def leave(self, _jid):
+        self.screen.keys("ctrl+w")
+        self.screen.settle()
+        self.screen.keys("Return")
+
+    def shows_error(self, text):
+        return text in self.text()
+
+    def shot(self, name):
+        self.screen.settle()
+        self.screen.shot(os.path.join(self.shots, f"{self.name}-{name}.png"))
+
+    def close(self):
+        """Nothing that [`Processes`] does not do."""
+
+
+def as_nobody(*args):
+    """The same, without the rights of root."""
+    if os.getuid() != 0:
+        return list(args)
+    return ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--", *args]

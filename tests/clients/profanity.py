@@ -1,0 +1,83 @@
+"""Profanity, in tmux, in xterm for the pictures."""
+
+import os
+import subprocess
+
+from screen import Screen
+from world import until
+
+
+class Profanity:
+    """A user in Profanity."""
+
+    name = "profanity"
+    # It shows the name that the user has given to a contact, and ignores the one that contacts give to themselves.
+    shows_names = False
+    shows_history = True
+    packages = ["profanity", "tmux", "xterm", "xvfb", "imagemagick", "pngquant"]
+
+    def __init__(self, world, processes, folder, shots, user):
+        self.world, self.shots = world, shots
+        self.jid = f"{user}@{world.host}"
+        self.socket = os.path.join(folder, "tmux")
+        home = os.path.join(folder, "home")
+        config = os.path.join(home, ".config", "profanity")
+        os.makedirs(config)
+        with open(os.path.join(config, "profrc"), "w", encoding="utf-8") as file:
+            file.write("[ui]\nsplash=false\nwins.autotidy=false\n[chatstates]\nenabled=true\n[logging]\nchlog=true\n")
+        self.screen = Screen(processes, "904x510")
+        env = {**self.screen.env, "HOME": home, "TERM": "xterm-256color"}
+        for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMUX"):
+            env.pop(name, None)
+        log = os.path.join(folder, "profanity-debug.log")
+        inner = ["tmux", "-S", self.socket, "-f", "/dev/null", "new-session", "-x", "112", "-y", "32", "-s", "p"]
+        inner += [f"profanity -l DEBUG -f {log}", ";", "set", "-g", "status", "off"]
+        outer = ["xterm", "-fa", "DejaVu Sans Mono", "-fs", "10", "-geometry", "112x32+0+0", "-bw", "0", "-b", "2"]
+        outer += ["-bg", "#1b1b1b", "-fg", "#e4e4e4", "+sb", "-e", *inner]
+        processes.start(outer, "xterm", env=env)
+        until("Profanity starts", lambda: "Profanity" in self.text())
+
+    def login(self):
+        self.command(f"/connect {self.jid} server 127.0.0.1 port {self.world.facts['c2s']} tls disable")
+        until("Profanity asks for the password", lambda: "password" in self.text().lower())
+        self.command(self.world.password)
+        until("Profanity is online", lambda: "logged in successfully" in self.text())
+
+    def tmux(self, *args):
+        done = subprocess.run(["tmux", "-S", self.socket, *args], capture_output=True, text=True, check=False)
+        return done.stdout
+
+    def command(self, text):
+        self.tmux("send-keys", "-t", "p", "-l", text)
+        self.tmux("send-keys", "-t", "p", "Enter")
+
+    def text(self):
+        return self.tmux("capture-pane", "-t", "p", "-p")
+
+    def add(self, jid):
+        self.command(f"/roster add {jid}")
+        self.command(f"/sub request {jid}")
+
+    def open(self, jid):
+        self.command(f"/msg {jid}")
+
+    def write(self, text):
+        self.command(text)
+
+    def join(self, jid):
+        self.command(f"/join {jid}")
+        until("Profanity is in the room", lambda: "You have joined the room" in self.text())
+
+    def leave(self, _jid):
+        self.command("/close")
+
+    def shows_error(self, text):
+        return text in " ".join(self.text().split())
+
+    def shot(self, name):
+        self.screen.settle(0.5)
+        self.screen.shot(os.path.join(self.shots, f"{self.name}-{name}.png"))
+
+    def close(self):
+        self.command("/quit")
+        self.tmux("kill-server")
