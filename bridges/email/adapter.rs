@@ -9,7 +9,7 @@ use super::address::{self, Users};
 use super::bounce;
 use super::config::Config;
 use super::receive;
-use super::send::Sender;
+use super::send::{Envelope, Sender};
 use super::subject;
 use super::thread::{self, Known};
 use super::to_mail::{self, Parts};
@@ -130,7 +130,8 @@ impl State {
             Failure::permanent(Condition::JidMalformed, sentence, error)
         })?;
         let envelope = format!("{}@{}", bounce::token(&core.key("bounce"), first.id), self.config.domain);
-        self.sender.send(&envelope, &to, &mail).await?;
+        let envelope = Envelope { from: &envelope, to: &to, id: &message_id };
+        self.sender.send(envelope, &mail).await?;
         let known = Known { id: message_id.clone(), references, subject: Some(subject), at: last.at.0 };
         // If this is not written, the next line starts a thread of its own; the mail itself is out.
         let _ = core.put(&last_key, Some(known.bytes())).await;
