@@ -24,6 +24,9 @@ const MAX_WAIT: u32 = 13;
 /// How many lines travel in one mail.
 const MAX_LINES: usize = 200;
 
+/// Lines that are orders: send what waits; show the whole of a mail that was cut.
+const ORDERS: &[&str] = &["/send", "/full"];
+
 /// What the adapter knows. Shared by its tasks.
 pub struct State {
     pub config: Config,
@@ -205,7 +208,7 @@ impl Adapter for EmailAdapter {
             emote: true,
             subject: true,
             max_text: usize::MAX,
-            batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES }),
+            batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES, orders: ORDERS }),
             ..Capabilities::default()
         }
     }

@@ -26,6 +26,12 @@ const PARALLEL: usize = 64;
 /// How many rows the feeder reads at once.
 const READ: usize = 512;
 
+/// How long it is remembered that a user went away: longer than a line takes to its lane.
+const LEFT: Duration = Duration::from_secs(30);
+
+/// For how many chats it is remembered at most; in a chat beyond that the usual silence is waited for.
+const MAX_LEFT: usize = 4096;
+
 /// How long a store that refuses is left alone before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,6 +50,8 @@ pub struct Lanes {
 #[derive(Default)]
 struct Map {
     lanes: HashMap<String, Arc<Lane>>,
+    /// Whose users went away a moment ago, and when: a line may be on its way to its lane when they do.
+    left: HashMap<String, Timestamp>,
     /// The newest row that was fed. A lane reads no row beyond it, so that no row is both read by a lane and fed to the
     /// next lane of the same chat.
     fed: Option<EventId>,
@@ -98,6 +106,20 @@ impl Lanes {
         let lane = self.map().lanes.get(chat).cloned();
         if let Some(lane) = lane {
             lane.rows().writing_until = Some(until);
+            lane.arrived.notify_one();
+        }
+    }
+
+    /// Says that the user of a chat went away: what they said before waits for nothing more.
+    pub fn left(&self, chat: &str, now: Timestamp) {
+        let mut map = self.map();
+        map.left.retain(|_, at| now.since(*at) < LEFT);
+        if map.left.len() < MAX_LEFT {
+            map.left.insert(chat.to_owned(), now);
+        }
+        let lane = map.lanes.get(chat).cloned();
+        drop(map);
+        if let Some(lane) = lane {
             lane.arrived.notify_one();
         }
     }
@@ -176,7 +198,7 @@ impl Lanes {
         while !self.stop.is_cancelled() {
             let Some(first) = self.next(&chat, &lane).await else { break };
             let batch = match self.delivery.batch() {
-                Some(batch) => self.collect(first, batch, &lane).await,
+                Some(batch) => self.collect(&chat, first, batch, &lane).await,
                 None => vec![first],
             };
             if self.stop.is_cancelled() || !self.deliver(batch, &lane).await {
@@ -240,7 +262,7 @@ impl Lanes {
 
     /// Collects the lines that travel together, waiting for the silence after the last one. The batch is sealed in the
     /// store before it goes out, so that a retry after a crash sends the same lines under the same id.
-    async fn collect(&self, first: Queued, batch: Batch, lane: &Arc<Lane>) -> Vec<Queued> {
+    async fn collect(&self, chat: &str, first: Queued, batch: Batch, lane: &Arc<Lane>) -> Vec<Queued> {
         let mut rows = vec![first];
         if let Some(sealed) = rows[0].batch {
             // What an earlier run sealed stays together and is not waited for.
@@ -277,6 +299,8 @@ impl Lanes {
                 }
                 writing = held.writing_until;
             }
+            let left = self.map().left.get(chat).copied();
+            closed |= left.is_some_and(|left| rows.last().and_then(|row| self.delivery.said(row)) <= Some(left));
             let now = self.delivery.now();
             let latest = rows[0].committed.after(batch.max_wait);
             let silent = rows.last().map_or(now, |row| row.committed.after(batch.silence));

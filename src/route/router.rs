@@ -183,6 +183,11 @@ impl Router {
         self.0.lanes.writing(&key::chat(chat), until);
     }
 
+    /// A user went offline towards a contact: what waits for further lines goes out.
+    pub fn left(&self, chat: &portway_bridges::api::Chat) {
+        self.0.lanes.left(&key::chat(chat), self.0.clock.now());
+    }
+
     /// The task that commits what came from XMPP, many stanzas in one transaction.
     async fn commit(self, mut intake: mpsc::Receiver<Item>, side: Arc<dyn XmppSide>, metrics: Metrics, stop: Stop) {
         let network = self.0.network.clone();

@@ -191,6 +191,11 @@ impl Component {
                 {
                     parts.directory.addressed(&user, &person, node).await;
                 }
+                if let Some(user) = access::user(from)
+                    && stanza.type_.as_deref() == Some("unavailable")
+                {
+                    parts.router.left(&Chat::Direct { user, person: person.clone() });
+                }
                 let name = parts.directory.name(&person).await;
                 let name = name.unwrap_or_else(|| parts.adapter.print_person(&person));
                 for answer in presence::answer(stanza, us, Some(&name)) {
@@ -245,6 +250,8 @@ impl Component {
                     lang: stanza.lang.clone(),
                     ..Meta::default()
                 };
+                // Whoever has sent a line is not writing it any more.
+                parts.router.writing(&chat, false);
                 let speaker = Speaker::User { id: user, name: nick };
                 parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
             }
