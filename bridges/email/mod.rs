@@ -6,6 +6,7 @@
 
 mod adapter;
 mod address;
+mod auth;
 mod bounce;
 mod config;
 mod from_mail;
