@@ -147,7 +147,7 @@ impl Checker {
     /// What is to be said of a mail. Bounded in time; what could not be found out in time is not proven.
     pub async fn look(&self, arrived: Arrived<'_>, mail: &[u8]) -> Findings {
         let found = tokio::time::timeout(LONGEST, self.find_out(arrived, mail)).await;
-        found.unwrap_or_else(|_| doubtful("dmarc=temperror"))
+        found.unwrap_or_else(|_| Findings::doubtful("dmarc=temperror"))
     }
 
     async fn find_out(&self, arrived: Arrived<'_>, mail: &[u8]) -> Findings {
@@ -159,7 +159,7 @@ impl Checker {
         let spf_passed = spf.result() == SpfResult::Pass;
         let spf_words = format!("spf={}", spf_name(spf.result()));
         let Some(message) = AuthenticatedMessage::parse(mail) else {
-            return Findings { envelope: spf_passed, ..doubtful(&spf_words) };
+            return Findings { envelope: spf_passed, ..Findings::doubtful(&spf_words) };
         };
         let signatures = if message.dkim_headers.len() <= SIGNATURES {
             self.dns.verify_dkim(self.with(&message)).await
@@ -223,10 +223,6 @@ impl Checker {
             .with_ipv6_cache(&self.names.v6)
             .with_ptr_cache(&self.names.ptr)
     }
-}
-
-fn doubtful(words: &str) -> Findings {
-    Findings { author: Author::Doubtful, envelope: false, reject: false, words: words.to_owned() }
 }
 
 fn spf_name(result: SpfResult) -> &'static str {

@@ -34,6 +34,11 @@ impl Findings {
     pub fn not_checked() -> Self {
         Self { author: Author::NotChecked, envelope: true, reject: false, words: "none".to_owned() }
     }
+
+    /// Of a mail that nothing speaks for; the words say what was tried.
+    pub fn doubtful(words: &str) -> Self {
+        Self { author: Author::Doubtful, envelope: false, reject: false, words: words.to_owned() }
+    }
 }
 
 /// Whether two domains belong together as relaxed alignment has it (RFC 7489, section 3.1): the same, or one below the

@@ -28,9 +28,9 @@ const FINAL: Duration = Duration::from_secs(600);
 const LONGEST: usize = 64 << 10;
 
 /// What a connection runs over.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Io for T {}
 
 /// An answer of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]

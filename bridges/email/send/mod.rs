@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::client::{Connection, Trouble};
+pub use self::client::Io;
 use super::{address, status};
 use crate::api::{Condition, Failure, Sentence};
 
