@@ -153,9 +153,9 @@ fn unescape(address: &str) -> String {
     let mut rest = address;
     while let Some((before, behind)) = rest.split_once("\\x{") {
         out.push_str(before);
-        let parsed = behind.split_once('}').and_then(|(code, after)| {
-            u32::from_str_radix(code, 16).ok().and_then(char::from_u32).map(|c| (c, after))
-        });
+        let parsed = behind
+            .split_once('}')
+            .and_then(|(code, after)| u32::from_str_radix(code, 16).ok().and_then(char::from_u32).map(|c| (c, after)));
         match parsed {
             Some((c, after)) => {
                 out.push(c);

@@ -83,7 +83,8 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         return Letter { attachments: vec!["message/rfc822".to_owned()], trimmed: true, ..headers_of(raw, empty, now) };
     };
     let mut letter = head(&mail, empty, now);
-    let (text, trimmed) = quote::trim(&clean(&body(&mail)));
+    let (found, from_strays) = body(&mail);
+    let (text, trimmed) = quote::trim(&clean(&found));
     letter.too_long = text.len() > TEXT;
     letter.text = text;
     if letter.too_long {
@@ -91,14 +92,23 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         letter.text.push_str("\n[...]");
     }
     letter.trimmed = trimmed || letter.too_long;
-    letter.attachments = mail.attachments().take(NAMED).map(describe).collect();
+    letter.attachments =
+        mail.attachments().filter(|part| !(from_strays && stray(part))).take(NAMED).map(describe).collect();
     letter
+}
+
+/// Whether a part is text that the parser takes for a file because the mail ends in the middle of it.
+fn stray(part: &mail_parser::MessagePart<'_>) -> bool {
+    let plain = part
+        .content_type()
+        .is_none_or(|kind| ["text", "multipart"].iter().any(|plain| kind.ctype().eq_ignore_ascii_case(plain)));
+    plain && part.attachment_name().is_none() && part.content_disposition().is_none()
 }
 
 /// The whole text of a mail, in pieces that can be passed on; what was trimmed included.
 pub fn whole(raw: &[u8]) -> Vec<String> {
     let Some(mail) = parse(raw) else { return Vec::new() };
-    let text = clean(&body(&mail));
+    let text = clean(&body(&mail).0);
     let mut rest = text.trim_end();
     let mut pieces = Vec::new();
     while !rest.is_empty() && pieces.len() < PIECES {
@@ -192,16 +202,17 @@ fn markers(raw: &[u8]) -> usize {
         }
     }
     let begins = |line: &&[u8]| {
-        line.len() <= HEADER_LINE && line.strip_prefix(b"--").is_some_and(|rest| {
-            let rest = String::from_utf8_lossy(rest).to_ascii_lowercase();
-            boundaries.contains(rest.trim_ascii_end())
-        })
+        line.len() <= HEADER_LINE
+            && line.strip_prefix(b"--").is_some_and(|rest| {
+                let rest = String::from_utf8_lossy(rest).to_ascii_lowercase();
+                boundaries.contains(rest.trim_ascii_end())
+            })
     };
     embedded + raw.split(|byte| *byte == b'\n').filter(begins).count()
 }
 
-/// The plain text, or where there is none the text of the HTML.
-fn body(mail: &Message<'_>) -> String {
+/// The plain text, or where there is none the text of the HTML, or else what a broken mail has; and whether it is that.
+fn body(mail: &Message<'_>) -> (String, bool) {
     let mut text = String::new();
     for part in mail.text_bodies() {
         let piece = match &part.body {
@@ -221,12 +232,22 @@ fn body(mail: &Message<'_>) -> String {
             if let PartType::Html(source) = &part.body {
                 let seen = html::to_text(source);
                 if !seen.trim().is_empty() {
-                    return seen;
+                    return (seen, false);
                 }
             }
         }
     }
-    text
+    if !text.trim().is_empty() {
+        return (text, false);
+    }
+    for part in mail.attachments().filter(|part| stray(part)) {
+        text.push_str(&match &part.body {
+            PartType::Html(source) => html::to_text(source),
+            PartType::Text(text) => text.to_string(),
+            _ => String::from_utf8_lossy(part.contents()).into_owned(),
+        });
+    }
+    (text, true)
 }
 
 fn describe(part: &mail_parser::MessagePart<'_>) -> String {
@@ -372,7 +393,8 @@ mod tests {
     #[test]
     fn lines_of_dashes_are_text() {
         let table = "-- a comment\n----------\n".repeat(2000);
-        let letter = mail(&format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n{table}\n--x--\n"));
+        let letter =
+            mail(&format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n{table}\n--x--\n"));
         assert!(letter.attachments.is_empty() && letter.text.len() > 40_000, "{:?}", letter.attachments);
     }
 

@@ -10,8 +10,8 @@ use super::thread::{self, Known};
 use super::to_mail::{self, Parts};
 use super::{address, bounce, from_mail, report, subject};
 use crate::api::{
-    Chat, Closed, Condition, Core, Failed, Failure, Inbound, ItemId, Kind, Outbound, PersonId, Receipt, Sentence, Style,
-    Submission, Text, UserId,
+    Chat, Closed, Condition, Core, Failed, Failure, Inbound, ItemId, Kind, Outbound, PersonId, Receipt, Sentence,
+    Style, Submission, Text, UserId,
 };
 
 /// Delivers what the core hands over.
@@ -100,7 +100,9 @@ async fn letter(
     state.sender.send(Envelope { from: &envelope, to: &to, id: &message_id }, &mail).await?;
 
     let known = Known { id: message_id.clone(), references, subject: Some(subject), at: last.at.0 };
-    let conversation = match &letter.thread {
+    // An answer to a mail belongs to the conversation of that mail, whatever the client calls its own.
+    let named = letter.thread.filter(|_| letter.reply.is_none());
+    let conversation = match &named {
         Some(named) => named.clone(),
         None => {
             let named = core.get(&thread::name_key(user, person, known.root())).await.ok().flatten();
@@ -112,7 +114,7 @@ async fn letter(
         (thread::mail_key(user, person, &message_id), Some(known.bytes())),
         (thread::thread_key(user, person, &conversation), Some(known.bytes())),
     ];
-    if let Some(named) = letter.thread.filter(|named| named.len() <= MAX_NAME) {
+    if let Some(named) = named.filter(|named| named.len() <= MAX_NAME) {
         puts.push((thread::name_key(user, person, known.root()), Some(named.into_bytes())));
     }
     if waiting.is_some() {
@@ -165,9 +167,9 @@ async fn show_all(core: &Core, user: &UserId, person: &PersonId, order: &Outboun
         },
         None => None,
     };
-    let mut pieces = original.as_deref().map_or_else(Vec::new, |original| {
-        from_mail::whole(arrival::read(original).map_or(original, |kept| kept.mail))
-    });
+    let mut pieces = original
+        .as_deref()
+        .map_or_else(Vec::new, |original| from_mail::whole(arrival::read(original).map_or(original, |kept| kept.mail)));
     if pieces.is_empty() {
         pieces.push(core.text(&Sentence::new("email.no-full"), None));
     }
@@ -202,7 +204,8 @@ async fn came_back(state: &State, core: &Core, failed: &Failed) -> Result<Receip
         return Ok(Receipt::default());
     };
     let words = failed.sentence.args.iter().find(|(name, _)| name == "text").map_or("", |(_, text)| text.as_str());
-    let text = Sentence::new("email.report").with("person", kept.recipient).with("why", core.text(&failed.sentence, None));
+    let text =
+        Sentence::new("email.report").with("person", kept.recipient).with("why", core.text(&failed.sentence, None));
     let letter = from_mail::read(kept.mail, core.now());
     let message_id = format!("pw.{}.report-{}@{}", core.install_id(), failed.event, state.config.domain);
     let report = report::report(&report::Parts {

@@ -40,9 +40,11 @@ pub struct Parts<'a> {
 pub fn report(parts: &Parts<'_>) -> Vec<u8> {
     let Parts { domain, message_id, .. } = parts;
     let date = mail_parser::DateTime::from_timestamp(parts.at.0.max(0) / 1000).to_rfc822();
-    let boundary = format!("report-{}", message_id.bytes().filter(u8::is_ascii_alphanumeric).map(char::from).collect::<String>());
+    let boundary =
+        format!("report-{}", message_id.bytes().filter(u8::is_ascii_alphanumeric).map(char::from).collect::<String>());
     let international = !parts.recipient.is_ascii();
-    let (kind, address) = if international { ("utf-8", escape(parts.recipient)) } else { ("rfc822", ascii(parts.recipient)) };
+    let (kind, address) =
+        if international { ("utf-8", escape(parts.recipient)) } else { ("rfc822", ascii(parts.recipient)) };
     let answers = parts.answers.map(|id| format!("In-Reply-To: <{id}>\r\nReferences: <{id}>\r\n")).unwrap_or_default();
     let end = parts.mail.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(parts.mail.len());
     let text = STANDARD.encode(parts.text.replace('\n', "\r\n"));
@@ -75,10 +77,9 @@ fn status(condition: Condition) -> &'static str {
         Condition::ResourceConstraint => "5.2.2",
         Condition::RemoteServerNotFound => "5.4.4",
         Condition::RemoteServerTimeout => "5.4.7",
-        Condition::Forbidden
-        | Condition::NotAllowed
-        | Condition::PolicyViolation
-        | Condition::RegistrationRequired => "5.7.1",
+        Condition::Forbidden | Condition::NotAllowed | Condition::PolicyViolation | Condition::RegistrationRequired => {
+            "5.7.1"
+        }
         Condition::NotAcceptable => "5.6.0",
         Condition::BadRequest
         | Condition::Conflict

@@ -270,7 +270,12 @@ mod tests {
             ("198.51.100.9", "eve@evil.org", "eve@evil.org\r\nFrom: bob@lax.org", Doubtful, true, false),
         ] {
             let found = look(ip, sender, from).await;
-            assert_eq!((found.author, found.envelope, found.reject), (author, envelope, reject), "{sender} {from} {}", found.words);
+            assert_eq!(
+                (found.author, found.envelope, found.reject),
+                (author, envelope, reject),
+                "{sender} {from} {}",
+                found.words
+            );
         }
     }
 

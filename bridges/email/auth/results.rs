@@ -141,7 +141,11 @@ mod tests {
             ("DKIM=FAIL reason=\"dmarc=pass\" header.d=example.com", (Doubtful, false)),
             ("none", (NotChecked, false)),
         ] {
-            assert_eq!(found(&format!("Authentication-Results: mx.example.org 1;\r\n\t{results}\r\n")), wanted, "{results}");
+            assert_eq!(
+                found(&format!("Authentication-Results: mx.example.org 1;\r\n\t{results}\r\n")),
+                wanted,
+                "{results}"
+            );
         }
     }
 
@@ -157,12 +161,16 @@ mod tests {
         ] {
             assert_eq!(found(field), (Author::NotChecked, false), "{field}");
         }
-        let two = "Authentication-Results: evil.org; dmarc=pass\r\nAuthentication-Results: mx.example.org; dmarc=fail\r\n";
+        let two =
+            "Authentication-Results: evil.org; dmarc=pass\r\nAuthentication-Results: mx.example.org; dmarc=fail\r\n";
         assert_eq!(found(two).0, Author::Doubtful);
     }
 
     #[test]
     fn a_second_author_is_a_doubt() {
-        assert_eq!(found("Authentication-Results: mx.example.org; dmarc=pass\r\nFrom: king@other.org\r\n").0, Author::Doubtful);
+        assert_eq!(
+            found("Authentication-Results: mx.example.org; dmarc=pass\r\nFrom: king@other.org\r\n").0,
+            Author::Doubtful
+        );
     }
 }

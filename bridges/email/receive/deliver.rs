@@ -72,7 +72,8 @@ pub struct Mail<'a> {
 /// The fields of a header, folded lines and all.
 fn fields(mail: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let end = mail.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(mail.len());
-    let lines = mail[..end].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b" ") && !line.starts_with(b"\t"));
+    let lines =
+        mail[..end].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b" ") && !line.starts_with(b"\t"));
     lines.map(|line| {
         let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
         (line[..colon].trim_ascii(), line.get(colon + 1..).unwrap_or_default().trim_ascii())
@@ -155,7 +156,8 @@ fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &L
     }
     let own = state.users(core).address(user);
     let is_us = |address: &str| {
-        address.eq_ignore_ascii_case(mail.recipient) || own.as_deref().is_some_and(|own| address.eq_ignore_ascii_case(own))
+        address.eq_ignore_ascii_case(mail.recipient)
+            || own.as_deref().is_some_and(|own| address.eq_ignore_ascii_case(own))
     };
     let others: Vec<&str> = letter.recipients.iter().map(String::as_str).filter(|address| !is_us(address)).collect();
     if !others.is_empty() {
@@ -276,12 +278,8 @@ async fn bounced(core: &Core, token: &str, mail: &[u8]) -> Verdict {
     info!(%event, condition = %report.condition, still_trying = report.still_trying, "a mail came back");
     // One notice of delay and one failure, however many reports there are.
     let sort = if report.still_trying { "delay" } else { "bounce" };
-    let failed = Failed {
-        event,
-        condition: report.condition,
-        sentence: report.sentence,
-        still_trying: report.still_trying,
-    };
+    let failed =
+        Failed { event, condition: report.condition, sentence: report.sentence, still_trying: report.still_trying };
     let inbound = Inbound {
         id: Some(ItemId::new(&format!("{sort}-{event}"))),
         other_ids: Vec::new(),

@@ -25,7 +25,10 @@ const FROM_ONE: usize = 20;
 pub enum Listener {
     Tcp(TcpListener),
     /// With the file, which goes when the listener goes.
-    Unix { listener: UnixListener, _file: SocketFile },
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
 }
 
 /// Takes the socket's file away at the end.

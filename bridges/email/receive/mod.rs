@@ -16,7 +16,6 @@ use tracing::{debug, warn};
 
 pub use self::listen::{Listener, acceptor};
 pub use self::rate::Rate;
-#[cfg(test)]
 pub use self::session::run;
 
 use self::listen::Places;
@@ -55,7 +54,7 @@ pub async fn serve(state: Arc<State>, core: Core, listener: Listener, stop: Stop
                     };
                     let (state, core) = (state.clone(), core.clone());
                     sessions.spawn(async move {
-                        session::run(stream, peer, &state, &core).await;
+                        run(stream, peer, &state, &core).await;
                         drop(place);
                     });
                 }

@@ -55,6 +55,8 @@ pub enum Trouble {
     Refused(Reply),
     /// The connection does not work, or the peer speaks no SMTP.
     Broken(String),
+    /// The server offered encryption, and it did not come about.
+    NotEncrypted(String),
     /// The server, or somebody between, put words in front of the encryption.
     Injected,
 }
@@ -113,11 +115,16 @@ impl Connection {
     /// [`Trouble::Injected`] where there are words behind the answer: they were said in the clear, and are taken for
     /// nothing.
     pub async fn starttls(mut self, host: &str, config: Arc<ClientConfig>) -> Result<Self, Trouble> {
-        self.command("STARTTLS").await?;
+        let not_encrypted = |trouble| match trouble {
+            Trouble::Refused(reply) => Trouble::NotEncrypted(reply.text()),
+            Trouble::Broken(text) => Trouble::NotEncrypted(text),
+            other => other,
+        };
+        self.command("STARTTLS").await.map_err(not_encrypted)?;
         if !self.buffer.is_empty() {
             return Err(Trouble::Injected);
         }
-        let stream = handshake(self.stream, host, config).await?;
+        let stream = handshake(self.stream, host, config).await.map_err(not_encrypted)?;
         Ok(Self { stream, buffer: Vec::new(), extensions: Vec::new(), broken: false })
     }
 

@@ -9,8 +9,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use self::client::{Connection, Trouble};
 pub use self::client::Io;
+use self::client::{Connection, Trouble};
 use super::{address, status};
 use crate::api::{Condition, Failure, Sentence};
 
@@ -164,12 +164,9 @@ impl Sender {
             }
         }
         let opened = match self.open(true).await {
-            // Opportunistic encryption that does not work shows itself in several ways: once more without, on a new
-            // connection. Never with a password, which only a loopback host may get in the clear; and never where
-            // somebody tried to put words inside.
-            Err(trouble) if self.smarthost.tls == Tls::WhenOffered && trouble != Trouble::Injected => {
-                self.open(false).await
-            }
+            // Opportunistic encryption that does not work: once more without, on a new connection. Never with a password,
+            // which only a loopback host may get in the clear; and never where somebody tried to put words inside.
+            Err(Trouble::NotEncrypted(_)) if self.smarthost.tls == Tls::WhenOffered => self.open(false).await,
             result => result,
         };
         opened.map_err(|trouble| Failure::temporary(format!("the smarthost: {}", words(&trouble))))
@@ -276,6 +273,7 @@ fn words(trouble: &Trouble) -> String {
     match trouble {
         Trouble::Refused(reply) => reply.text(),
         Trouble::Broken(text) => text.clone(),
+        Trouble::NotEncrypted(text) => format!("no encryption: {text}"),
         Trouble::Injected => "it speaks before the encryption has begun".to_owned(),
     }
 }

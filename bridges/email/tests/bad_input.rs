@@ -8,12 +8,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::peer::Script;
 use super::wire::dialogue;
 use super::{NOW, World};
 use crate::api::testkit::MemoryCore;
 use crate::email::from_mail::{Letter, read};
 use crate::email::html;
-use super::peer::Script;
 
 /// Reads a mail with LF and again with CR LF. An unoptimised build on a busy machine is some ten times slower than what
 /// users run; what is quadratic would be slower by thousands.
@@ -29,7 +29,10 @@ fn within(seconds: u64, mail: &str) -> Letter {
 
 /// Whether XML 1.0 can carry it.
 fn safe(text: &str) -> bool {
-    text.chars().all(|c| matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) && !('\u{7f}'..='\u{9f}').contains(&c))
+    text.chars().all(|c| {
+        matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+            && !('\u{7f}'..='\u{9f}').contains(&c)
+    })
 }
 
 #[test]
@@ -41,7 +44,8 @@ fn deep_and_wide_mails() {
         }
         mail
     };
-    let parts = format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{}", "--x\n\nhi\n".repeat(200_000));
+    let parts =
+        format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{}", "--x\n\nhi\n".repeat(200_000));
     for mail in [deep("multipart/mixed"), deep("message/rfc822"), parts] {
         let letter = within(10, &mail);
         assert!(letter.trimmed && letter.attachments.len() == 1, "shown as one file");
@@ -67,10 +71,7 @@ fn long_headers() {
 #[tokio::test]
 async fn headers_over_the_limits_are_refused() {
     let world = World::start(Script::default()).await;
-    for mail in [
-        format!("Subject: {}\n\nhi", "x".repeat(300 << 10)),
-        format!("{}\nhi", "X: y\n".repeat(1001)),
-    ] {
+    for mail in [format!("Subject: {}\n\nhi", "x".repeat(300 << 10)), format!("{}\nhi", "X: y\n".repeat(1001))] {
         assert_eq!(&world.mail("a@b.org", "juliet@mail.x", &mail).await[..9], "552 5.3.4");
     }
     world.end().await;
@@ -99,7 +100,8 @@ fn nested_html() {
 async fn size_is_counted_while_reading() {
     let memory = MemoryCore::new(&["capulet.lit"]);
     let big = format!("Subject: x\r\n\r\n{}\r\n.\r\n", "y".repeat(3 << 20));
-    let lines = ["LHLO x\r\n", "MAIL FROM:<a@b.org>\r\n", "RCPT TO:<juliet@mail.x>\r\n", "DATA\r\n", big.as_str(), "NOOP\r\n"];
+    let lines =
+        ["LHLO x\r\n", "MAIL FROM:<a@b.org>\r\n", "RCPT TO:<juliet@mail.x>\r\n", "DATA\r\n", big.as_str(), "NOOP\r\n"];
     let answers = dialogue("lmtp", &memory, &lines).await;
     assert_eq!(&answers[5..], ["552 5.3.4", "250 2.0.0"], "and the session goes on");
 }
@@ -164,7 +166,7 @@ fn odd_and_missing_headers() {
 #[test]
 fn broken_parts() {
     for (mail, text) in [
-        ("Content-Transfer-Encoding: base64\n\naGVsbG", "hell"),
+        ("Content-Transfer-Encoding: base64\n\naGVsbG", "hel"),
         ("Content-Transfer-Encoding: base64\n\n!!!!", ""),
         ("Content-Type: multipart/mixed; boundary=x\n\n--x\n\nhello\n", "hello"),
         ("Content-Type: multipart/mixed\n\nhello\n", "hello"),

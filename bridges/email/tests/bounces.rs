@@ -33,13 +33,18 @@ async fn whoever_wrote_a_mail_that_xmpp_sent_back_is_told_once() {
     assert_eq!(header("In-Reply-To").as_deref(), Some("<1@example.com>"));
     assert_eq!(header("X"), None, "the server's words make no field");
     assert!(header("Content-Type").unwrap().starts_with("multipart/report; report-type=delivery-status"));
-    let kinds: Vec<&str> = report.parts[1..].iter().map(|part| {
-        use mail_parser::MimeHeaders;
-        part.content_type().and_then(|kind| kind.subtype()).unwrap()
-    }).collect();
+    let kinds: Vec<&str> = report.parts[1..]
+        .iter()
+        .map(|part| {
+            use mail_parser::MimeHeaders;
+            part.content_type().and_then(|kind| kind.subtype()).unwrap()
+        })
+        .collect();
     assert_eq!(kinds, ["plain", "delivery-status", "rfc822-headers"]);
     let status = String::from_utf8_lossy(report.parts[2].contents()).into_owned();
-    for field in ["Reporting-MTA: dns; mail.x", "Final-Recipient: rfc822; juliet@mail.x", "Action: failed", "Status: 5.1.1"] {
+    for field in
+        ["Reporting-MTA: dns; mail.x", "Final-Recipient: rfc822; juliet@mail.x", "Action: failed", "Status: 5.1.1"]
+    {
         assert!(status.contains(field), "{field} is not in\n{status}");
     }
     assert!(String::from_utf8_lossy(report.parts[3].contents()).contains("Subject: News"));
@@ -73,8 +78,20 @@ async fn the_envelope_sender_must_be_proven_where_that_is_looked_at() {
     for (face, more, field, sender, told) in [
         ("smtp", "", "", "bob@example.com", true),
         ("smtp", "", "", "bob@forged.org", false),
-        ("lmtp", "authserv_id = \"mx\"", "Authentication-Results: mx; spf=pass smtp.mailfrom=example.com\n", "bob@example.com", true),
-        ("lmtp", "authserv_id = \"mx\"", "Authentication-Results: mx; spf=softfail smtp.mailfrom=example.com\n", "bob@example.com", false),
+        (
+            "lmtp",
+            "authserv_id = \"mx\"",
+            "Authentication-Results: mx; spf=pass smtp.mailfrom=example.com\n",
+            "bob@example.com",
+            true,
+        ),
+        (
+            "lmtp",
+            "authserv_id = \"mx\"",
+            "Authentication-Results: mx; spf=softfail smtp.mailfrom=example.com\n",
+            "bob@example.com",
+            false,
+        ),
         ("lmtp", "authserv_id = \"mx\"", "Authentication-Results: other; spf=pass\n", "bob@example.com", false),
         // Nothing is configured: the mail server in front answers for it.
         ("lmtp", "", "", "bob@example.com", true),
@@ -117,16 +134,23 @@ async fn report(world: &World, action: &str, status: &str, token: Option<&str>) 
 async fn a_delay_is_one_notice_and_a_failure_one_error() {
     let world = World::start(Script::default()).await;
     world.memory.remember(EventId(7), chat());
-    for (action, status) in [("delayed", "4.4.1"), ("delayed", "4.4.1"), ("relayed", "2.0.0"), ("failed", "5.1.1"), ("failed", "5.1.1")] {
+    for (action, status) in
+        [("delayed", "4.4.1"), ("delayed", "4.4.1"), ("relayed", "2.0.0"), ("failed", "5.1.1"), ("failed", "5.1.1")]
+    {
         assert!(report(&world, action, status, None).await.starts_with("250"));
     }
-    let found: Vec<(bool, Condition)> = world.memory.events().iter().map(|event| match &event.kind {
-        Kind::Failed(failed) => {
-            assert_eq!((failed.event, &event.sender), (EventId(7), &bob()));
-            (failed.still_trying, failed.condition)
-        }
-        other => panic!("{other:?}"),
-    }).collect();
+    let found: Vec<(bool, Condition)> = world
+        .memory
+        .events()
+        .iter()
+        .map(|event| match &event.kind {
+            Kind::Failed(failed) => {
+                assert_eq!((failed.event, &event.sender), (EventId(7), &bob()));
+                (failed.still_trying, failed.condition)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
     assert_eq!(found, [(true, Condition::RemoteServerTimeout), (false, Condition::ItemNotFound)]);
     world.end().await;
 }

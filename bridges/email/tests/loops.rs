@@ -18,7 +18,11 @@ async fn loops_are_refused() {
         ("a@b.org", "From: a@b.org\nX-Portway-Trace: another\n\nof another gateway", "250 2.6.0"),
         ("a@b.org", "From: juliet@mail.x\n\nour domain, from outside", "554 5.4.6"),
         // A list sends what one of us wrote to another of us.
-        ("l@lists.org", "From: romeo@mail.x\nX-Portway-Trace: testinstall\nList-Id: <l.lists.org>\n\npost", "250 2.6.0"),
+        (
+            "l@lists.org",
+            "From: romeo@mail.x\nX-Portway-Trace: testinstall\nList-Id: <l.lists.org>\n\npost",
+            "250 2.6.0",
+        ),
         // The mail server in front may have our domain.
         ("", "From: MAILER-DAEMON@mail.x\n\nbounce", "250 2.6.0"),
         ("a@b.org", &format!("{stations}From: a@b.org\n\nfar travelled"), "554 5.4.6"),

@@ -26,8 +26,8 @@ use super::adapter::{EmailAdapter, State};
 use super::auth::check::Checker;
 use crate::api::testkit::MemoryCore;
 use crate::api::{
-    Adapter, Chat, Condition, EventId, Failure, Fatal, Inbound, Kind, Outbound, PersonId, Receipt, Stop, Text, Timestamp,
-    UserId,
+    Adapter, Chat, Condition, EventId, Failure, Fatal, Inbound, Kind, Outbound, PersonId, Receipt, Stop, Text,
+    Timestamp, UserId,
 };
 
 const NOW: Timestamp = Timestamp(1_780_000_000_000);

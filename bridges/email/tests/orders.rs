@@ -57,7 +57,13 @@ async fn a_subject_alone_waits_for_the_next_letter_and_starts_a_thread() {
     world.deliver(&[line(2, "hello")]).await.unwrap();
     world.deliver(&[line(3, "more")]).await.unwrap();
     let taken = world.peer.taken();
-    assert!(taken[0].mail.contains("Subject: Plans\r\n") && !taken[0].mail.contains("In-Reply-To"), "{}", taken[0].mail);
-    assert!(taken[1].mail.contains("Subject: Re: Plans\r\n") && taken[1].mail.contains("In-Reply-To: <pw.testinstall.2@"));
+    assert!(
+        taken[0].mail.contains("Subject: Plans\r\n") && !taken[0].mail.contains("In-Reply-To"),
+        "{}",
+        taken[0].mail
+    );
+    assert!(
+        taken[1].mail.contains("Subject: Re: Plans\r\n") && taken[1].mail.contains("In-Reply-To: <pw.testinstall.2@")
+    );
     world.end().await;
 }

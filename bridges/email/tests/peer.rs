@@ -6,7 +6,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::file;
@@ -33,7 +32,7 @@ pub enum Step {
 pub struct Turn {
     /// Where it hangs up.
     pub hang_up: Option<Step>,
-    /// What it answers instead of yes.
+    /// What it answers instead of yes, once.
     pub answers: Vec<(Step, &'static str)>,
     /// What it says in the clear right behind its answer to STARTTLS.
     pub injected: &'static str,
@@ -78,7 +77,6 @@ struct Seen {
 pub struct Peer {
     port: u16,
     seen: Arc<Mutex<Seen>>,
-    changes: watch::Receiver<usize>,
     task: JoinHandle<()>,
 }
 
@@ -94,8 +92,6 @@ impl Peer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let (changed, changes) = watch::channel(0);
-        let changed = Arc::new(changed);
         let task = {
             let seen = seen.clone();
             tokio::spawn(async move {
@@ -107,13 +103,12 @@ impl Peer {
                         seen.connections - 1
                     };
                     let turn = script.turns.get(n).cloned().unwrap_or_default();
-                    let mut talk =
-                        Talk { script: script.clone(), turn, seen: seen.clone(), changed: changed.clone(), encrypted: false };
+                    let mut talk = Talk { script: script.clone(), turn, seen: seen.clone(), encrypted: false };
                     tokio::spawn(async move { talk.serve(stream).await });
                 }
             })
         };
-        Self { port, seen, changes, task }
+        Self { port, seen, task }
     }
 
     pub fn url(&self) -> String {
@@ -131,12 +126,6 @@ impl Peer {
     pub fn connections(&self) -> usize {
         self.seen.lock().unwrap().connections
     }
-
-    /// Waits until it has taken so many mails.
-    pub async fn until(&self, count: usize) {
-        let mut changes = self.changes.clone();
-        changes.wait_for(|taken| *taken >= count).await.unwrap();
-    }
 }
 
 impl Drop for Peer {
@@ -149,7 +138,6 @@ struct Talk {
     script: Script,
     turn: Turn,
     seen: Arc<Mutex<Seen>>,
-    changed: Arc<watch::Sender<usize>>,
     encrypted: bool,
 }
 
@@ -202,8 +190,9 @@ impl Talk {
                     self.say(stream, Step::Rcpt, "250 ok").await?;
                 }
                 "DATA" => {
+                    let refused = self.refuses(Step::Data);
                     self.say(stream, Step::Data, "354 go").await?;
-                    if self.turn.answers.iter().any(|(step, _)| *step == Step::Data) {
+                    if refused {
                         continue;
                     }
                     taken.mail.clear();
@@ -218,14 +207,9 @@ impl Talk {
                         taken.mail.push_str(line.strip_prefix('.').unwrap_or(&line));
                         taken.mail.push_str("\r\n");
                     }
-                    let refused = self.turn.answers.iter().any(|(step, _)| *step == Step::Dot);
+                    let refused = self.refuses(Step::Dot);
                     if !refused && self.turn.hang_up != Some(Step::Dot) {
-                        let count = {
-                            let mut seen = self.seen.lock().unwrap();
-                            seen.taken.push(taken.clone());
-                            seen.taken.len()
-                        };
-                        self.changed.send_replace(count);
+                        self.seen.lock().unwrap().taken.push(taken.clone());
                     }
                     self.say(stream, Step::Dot, "250 taken").await?;
                     if self.turn.hang_up == Some(Step::Accepted) {
@@ -242,11 +226,16 @@ impl Talk {
         }
     }
 
+    fn refuses(&self, step: Step) -> bool {
+        self.turn.answers.iter().any(|(at, _)| *at == step)
+    }
+
     async fn say<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, step: Step, usual: &str) -> Option<()> {
         if self.turn.hang_up == Some(step) {
             return None;
         }
-        let answer = self.turn.answers.iter().find(|(at, _)| *at == step).map_or(usual, |(_, answer)| answer);
+        let scripted = self.turn.answers.iter().position(|(at, _)| *at == step);
+        let answer = scripted.map_or(usual, |at| self.turn.answers.remove(at).1);
         stream.write_all(format!("{answer}\r\n").as_bytes()).await.ok()?;
         stream.flush().await.ok()
     }

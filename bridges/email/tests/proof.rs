@@ -12,7 +12,8 @@ const TABLE: &[(&str, &str)] = &[
 
 async fn smtp(from: &str) -> (String, Option<(String, Option<String>)>) {
     let world = World::with("smtp://127.0.0.1:0", Script::default(), "", Some(TABLE)).await;
-    let answer = world.mail(from, "juliet@mail.x", &format!("From: The King <{from}>\nReply-To: x@evil.org\n\nhi")).await;
+    let answer =
+        world.mail(from, "juliet@mail.x", &format!("From: The King <{from}>\nReply-To: x@evil.org\n\nhi")).await;
     let shown = world.memory.events().first().map(|event| (text(event).body.clone(), event.sender_name.clone()));
     world.end().await;
     (answer, shown)
@@ -52,7 +53,11 @@ async fn by_lmtp_the_trusted_server_s_word_counts_and_no_other() {
         ("authserv_id = \"mx\"", "Authentication-Results: mx; dmarc=fail\n", true),
         ("authserv_id = \"mx\"", "Authentication-Results: mx; dmarc=pass\n", false),
         ("authserv_id = \"mx\"", "Authentication-Results: evil; dmarc=fail\n", false),
-        ("authserv_id = \"mx\"", "Authentication-Results: evil; dmarc=pass\nAuthentication-Results: mx; dmarc=fail\n", true),
+        (
+            "authserv_id = \"mx\"",
+            "Authentication-Results: evil; dmarc=pass\nAuthentication-Results: mx; dmarc=fail\n",
+            true,
+        ),
     ] {
         let world = World::with("lmtp://127.0.0.1:0", Script::default(), more, None).await;
         world.mail("b@example.com", "juliet@mail.x", &format!("{fields}From: Bob <b@example.com>\n\nhi")).await;

@@ -149,10 +149,10 @@ async fn a_store_that_refuses_is_a_temporary_error_and_the_same_mail_counts_once
 async fn chunks_carry_a_mail_too() {
     let core = MemoryCore::new(&["capulet.lit"]);
     let answers = dialogue(
-        "smtp",
+        "lmtp",
         &core,
         &[
-            "EHLO x\r\n",
+            "LHLO x\r\n",
             "MAIL FROM:<a@b.org>\r\n",
             "RCPT TO:<juliet@mail.x>\r\n",
             "BDAT 17\r\nFrom: a@b.org\r\n\r\n",
@@ -198,7 +198,8 @@ async fn a_peer_that_is_silent_is_sent_away() {
     let core = MemoryCore::new(&["capulet.lit"]);
     let (near, far) = tokio::io::duplex(1 << 16);
     let memory = core.core();
-    let server = tokio::spawn(async move { crate::email::receive::run(Box::new(far), None, &state("smtp", ""), &memory).await });
+    let server =
+        tokio::spawn(async move { crate::email::receive::run(Box::new(far), None, &state("smtp", ""), &memory).await });
     let start = tokio::time::Instant::now();
     server.await.unwrap();
     assert_eq!(start.elapsed().as_secs(), 300);
@@ -310,7 +311,8 @@ async fn without_a_certificate_there_is_no_starttls() {
 #[tokio::test]
 async fn who_else_got_it_is_said() {
     let world = World::start(Script::default()).await;
-    let mail = "From: Bob <Bob@Example.com>\nTo: Juliet@mail.x, ann@x.org\nCc: c@x.org\nReply-To: office@example.com\n\nhi";
+    let mail =
+        "From: Bob <Bob@Example.com>\nTo: Juliet@mail.x, ann@x.org\nCc: c@x.org\nReply-To: office@example.com\n\nhi";
     assert!(world.mail("bob@example.com", "juliet@mail.x", mail).await.starts_with("250"));
     let events = world.memory.events();
     assert_eq!(text(&events[0]).body, "email.also-to ann@x.org, c@x.org 0\nhi");

@@ -61,7 +61,9 @@ async fn a_mail_to_our_own_domain_does_not_leave() {
 #[tokio::test]
 async fn no_address_reaches_a_command_line_unchecked() {
     let world = World::start(Script::default()).await;
-    for (local, domain) in [("a>b", "x.org"), ("a b", "x.org"), ("a\r\nRSET", "x.org"), ("a", "x.org> NOTIFY=NEVER"), ("a", "x\r\n")] {
+    for (local, domain) in
+        [("a>b", "x.org"), ("a b", "x.org"), ("a\r\nRSET", "x.org"), ("a", "x.org> NOTIFY=NEVER"), ("a", "x\r\n")]
+    {
         let person = PersonId::new(local, domain).unwrap();
         let outbound = line(1, "x");
         let chat = Chat::Direct { user: outbound.user.clone(), person };

@@ -15,7 +15,12 @@ async fn a_mail_with_all_that_is_offered() {
     assert!(taken[0].mail_from.starts_with("MAIL FROM:<b-7-"), "{:?}", taken[0]);
     assert!(taken[0].mail_from.contains(" RET=HDRS ENVID=pw.testinstall.7@mail.x"), "{:?}", taken[0]);
     assert_eq!(taken[0].rcpt_to, "RCPT TO:<bob@example.com> NOTIFY=FAILURE,DELAY ORCPT=rfc822;bob@example.com");
-    for part in ["From: Juliet <juliet@mail.x>", "Jabber-ID: juliet@capulet.lit", "Hello Bob\r\nand again", "Subject: Hello Bob"] {
+    for part in [
+        "From: Juliet <juliet@mail.x>",
+        "Jabber-ID: juliet@capulet.lit",
+        "Hello Bob\r\nand again",
+        "Subject: Hello Bob",
+    ] {
         assert!(taken[0].mail.contains(part), "{part} is not in\n{}", taken[0].mail);
     }
     world.end().await;
@@ -139,7 +144,10 @@ async fn words_in_front_of_the_encryption_are_refused() {
     let script = Script { extensions: vec!["STARTTLS"], tls: true, turns: vec![injected] };
     let world = World::start(script).await;
     let failure = world.deliver(&[line(1, "x")]).await.unwrap_err();
-    assert!(matches!(&failure, Failure::Temporary { detail, .. } if detail.contains("before the encryption")), "{failure}");
+    assert!(
+        matches!(&failure, Failure::Temporary { detail, .. } if detail.contains("before the encryption")),
+        "{failure}"
+    );
     assert_eq!(world.peer.connections(), 1, "and there is no second try in the clear");
     world.deliver(&[line(1, "x")]).await.unwrap();
     assert!(world.peer.taken()[0].encrypted, "a server that behaves is used");
