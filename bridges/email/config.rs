@@ -158,19 +158,26 @@ pub fn read(raw: &toml::Table) -> Result<Config, ConfigErrors> {
         errors.add("max_size", "must be a size such as \"25MiB\"");
         0
     });
+    // From the environment every value is text.
     let max_rate = match raw.get("max_rate") {
-        None => 100,
-        Some(toml::Value::Integer(number)) if *number > 0 => u32::try_from(*number).unwrap_or(u32::MAX),
-        Some(_) => {
-            errors.add("max_rate", "must be a number above 0");
-            0
-        }
+        None => Some(100),
+        Some(toml::Value::Integer(number)) => u32::try_from(*number).ok(),
+        Some(toml::Value::String(text)) => text.parse().ok(),
+        Some(_) => None,
     };
-    let jabber_id = raw.get("jabber_id").is_none_or(|value| {
-        value.as_bool().unwrap_or_else(|| {
-            errors.add("jabber_id", "must be true or false");
-            false
-        })
+    let max_rate = max_rate.filter(|rate| *rate > 0).unwrap_or_else(|| {
+        errors.add("max_rate", "must be a number above 0");
+        0
+    });
+    let jabber_id = match raw.get("jabber_id") {
+        None => Some(true),
+        Some(toml::Value::Boolean(yes)) => Some(*yes),
+        Some(toml::Value::String(text)) => text.parse().ok(),
+        Some(_) => None,
+    };
+    let jabber_id = jabber_id.unwrap_or_else(|| {
+        errors.add("jabber_id", "must be true or false");
+        false
     });
     let mut optional = |key: &str| match raw.get(key) {
         None => None,
@@ -246,4 +253,39 @@ fn size_of(text: &str) -> Option<usize> {
         _ => return None,
     };
     number.checked_mul(factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(more: &str) -> Vec<String> {
+        let text = format!("domain = \"mail.x\"\n{more}");
+        match read(&toml::from_str(&text).unwrap()) {
+            Ok(_) => Vec::new(),
+            Err(ConfigErrors(faults)) => faults.into_iter().map(|(key, _)| key).collect(),
+        }
+    }
+
+    #[test]
+    fn faults_name_their_key() {
+        for (more, keys) in [
+            ("", &[][..]),
+            ("listen = \"lmtp:///run/portway/lmtp.sock\"", &[]),
+            ("listen = \"smtp://[::]:25\"\ntls_cert = \"c\"\ntls_key = \"k\"", &[]),
+            ("listen = \"smtp:///run/x\"", &["listen"]),
+            ("listen = \"lmtp:///\"", &["listen"]),
+            ("listen = \"127.0.0.1:25\"", &["listen"]),
+            ("listen = \"smtp://0.0.0.0:25\"\ntls_cert = \"c\"", &["tls_key"]),
+            ("tls_cert = \"c\"\ntls_key = \"k\"", &["tls_cert"]),
+            ("dkim_key_file = \"k\"", &["dkim_selector"]),
+            ("dkim_selector = \"a b\"\ndkim_key_file = \"k\"", &["dkim_selector"]),
+            ("listen = \"smtp://0.0.0.0:25\"\nauthserv_id = \"mx\"", &["authserv_id"]),
+            ("max_rate = 0\njabber_id = \"perhaps\"", &["max_rate", "jabber_id"]),
+            ("max_rate = \"7\"\njabber_id = \"false\"", &[]),
+            ("batch = \"soon\"\nmax_size = \"big\"", &["batch", "max_size"]),
+        ] {
+            assert_eq!(faults(more), keys, "{more}");
+        }
+    }
 }

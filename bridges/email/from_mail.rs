@@ -99,9 +99,9 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
 
 /// Whether a part is text that the parser takes for a file because the mail ends in the middle of it.
 fn stray(part: &mail_parser::MessagePart<'_>) -> bool {
-    let plain = part
-        .content_type()
-        .is_none_or(|kind| ["text", "multipart"].iter().any(|plain| kind.ctype().eq_ignore_ascii_case(plain)));
+    let plain = part.content_type().is_none_or(|kind| {
+        kind.subtype().is_none() || ["text", "multipart"].iter().any(|plain| kind.ctype().eq_ignore_ascii_case(plain))
+    });
     plain && part.attachment_name().is_none() && part.content_disposition().is_none()
 }
 
