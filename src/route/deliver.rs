@@ -261,7 +261,6 @@ impl Delivery {
     }
 }
 
-
 fn speaker(item: &Item) -> Option<&portway_bridges::api::UserId> {
     match &item.speaker {
         Speaker::User { id, .. } => Some(id),

@@ -29,8 +29,8 @@ const READ: usize = 512;
 /// How long it is remembered that a user went away: longer than a line takes to its lane.
 const LEFT: Duration = Duration::from_secs(30);
 
-/// For how many chats it is remembered at most; in a chat beyond that the usual silence is waited for.
-const MAX_LEFT: usize = 4096;
+/// For how many chats such things are remembered at most; in a chat beyond that the usual silence is waited for.
+const MAX_HINTS: usize = 4096;
 
 /// How long a store that refuses is left alone before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,11 +50,26 @@ pub struct Lanes {
 #[derive(Default)]
 struct Map {
     lanes: HashMap<String, Arc<Lane>>,
-    /// Whose users went away a moment ago, and when: a line may be on its way to its lane when they do.
-    left: HashMap<String, Timestamp>,
+    /// What users do beside their lines, by chat. Not in the lane: a line may be on its way to its lane when they do it.
+    hints: HashMap<String, Hint>,
     /// The newest row that was fed. A lane reads no row beyond it, so that no row is both read by a lane and fed to the
     /// next lane of the same chat.
     fed: Option<EventId>,
+}
+
+/// What a user does beside their lines.
+#[derive(Clone, Copy)]
+struct Hint {
+    /// When they went away.
+    left: Option<Timestamp>,
+    /// Until when they are taken to be still writing.
+    writing_until: Option<Timestamp>,
+}
+
+impl Hint {
+    fn matters(&self, now: Timestamp) -> bool {
+        self.left.is_some_and(|left| now.since(left) < LEFT) || self.writing_until.is_some_and(|until| until > now)
+    }
 }
 
 /// The rows of one chat that are in memory.
@@ -71,8 +86,6 @@ struct Rows {
     last: Option<EventId>,
     /// Whether there are newer rows in the store.
     more: bool,
-    /// Until when the user is still writing.
-    writing_until: Option<Timestamp>,
 }
 
 impl Lane {
@@ -101,21 +114,25 @@ impl Lanes {
         self.committed.notify_one();
     }
 
-    /// Says that the user is still writing in a chat: lines that wait for one another wait on.
-    pub fn writing(&self, chat: &str, until: Timestamp) {
-        let lane = self.map().lanes.get(chat).cloned();
-        if let Some(lane) = lane {
-            lane.rows().writing_until = Some(until);
-            lane.arrived.notify_one();
-        }
+    /// Says that the user is still writing in a chat, or (with `until` now) no longer: lines that wait for one another
+    /// wait on.
+    pub fn writing(&self, chat: &str, now: Timestamp, until: Timestamp) {
+        self.hint(chat, now, Hint { left: None, writing_until: Some(until) });
     }
 
     /// Says that the user of a chat went away: what they said before waits for nothing more.
     pub fn left(&self, chat: &str, now: Timestamp) {
+        self.hint(chat, now, Hint { left: Some(now), writing_until: None });
+    }
+
+    fn hint(&self, chat: &str, now: Timestamp, hint: Hint) {
         let mut map = self.map();
-        map.left.retain(|_, at| now.since(*at) < LEFT);
-        if map.left.len() < MAX_LEFT {
-            map.left.insert(chat.to_owned(), now);
+        map.hints.remove(chat);
+        if map.hints.len() >= MAX_HINTS {
+            map.hints.retain(|_, hint| hint.matters(now));
+        }
+        if hint.matters(now) && map.hints.len() < MAX_HINTS {
+            map.hints.insert(chat.to_owned(), hint);
         }
         let lane = map.lanes.get(chat).cloned();
         drop(map);
@@ -201,7 +218,7 @@ impl Lanes {
                 Some(batch) => self.collect(&chat, first, batch, &lane).await,
                 None => vec![first],
             };
-            if self.stop.is_cancelled() || !self.deliver(batch, &lane).await {
+            if self.stop.is_cancelled() || !self.deliver(batch).await {
                 break;
             }
         }
@@ -279,7 +296,6 @@ impl Lanes {
         }
         loop {
             let mut closed = false;
-            let writing;
             {
                 let mut held = lane.rows();
                 while rows.len() < batch.max_lines {
@@ -297,10 +313,12 @@ impl Lanes {
                         }
                     }
                 }
-                writing = held.writing_until;
             }
-            let left = self.map().left.get(chat).copied();
-            closed |= left.is_some_and(|left| rows.last().and_then(|row| self.delivery.said(row)) <= Some(left));
+            let hint = self.map().hints.get(chat).copied();
+            let writing = hint.and_then(|hint| hint.writing_until);
+            closed |= hint
+                .and_then(|hint| hint.left)
+                .is_some_and(|left| rows.last().and_then(|row| self.delivery.said(row)) <= Some(left));
             let now = self.delivery.now();
             let latest = rows[0].committed.after(batch.max_wait);
             let silent = rows.last().map_or(now, |row| row.committed.after(batch.silence));
@@ -321,7 +339,7 @@ impl Lanes {
     }
 
     /// Delivers until it is settled. False at the stop signal.
-    async fn deliver(&self, mut batch: Vec<Queued>, lane: &Arc<Lane>) -> bool {
+    async fn deliver(&self, mut batch: Vec<Queued>) -> bool {
         loop {
             let wait = batch[0].next_try.since(self.delivery.now());
             if !wait.is_zero() {
@@ -349,7 +367,6 @@ impl Lanes {
                         row.next_try = next_try;
                         row.notices = notices;
                     }
-                    lane.rows().writing_until = None;
                 }
             }
         }

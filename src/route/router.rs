@@ -180,7 +180,7 @@ impl Router {
     pub fn writing(&self, chat: &portway_bridges::api::Chat, active: bool) {
         let now = self.0.clock.now();
         let until = if active { now.after(WRITING) } else { now };
-        self.0.lanes.writing(&key::chat(chat), until);
+        self.0.lanes.writing(&key::chat(chat), now, until);
     }
 
     /// A user went offline towards a contact: what waits for further lines goes out.
