@@ -120,6 +120,14 @@ impl Lanes {
         self.hint(chat, now, Hint { left: None, writing_until: Some(until) });
     }
 
+    /// Says that a line was sent in a chat: whoever was still writing is so until `until` at most.
+    pub fn said(&self, chat: &str, now: Timestamp, until: Timestamp) {
+        let writing = self.map().hints.get(chat).and_then(|hint| hint.writing_until);
+        if let Some(writing) = writing {
+            self.writing(chat, now, writing.min(until));
+        }
+    }
+
     /// Says that the user of a chat went away: what they said before waits for nothing more.
     pub fn left(&self, chat: &str, now: Timestamp) {
         self.hint(chat, now, Hint { left: Some(now), writing_until: None });

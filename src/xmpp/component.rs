@@ -250,8 +250,7 @@ impl Component {
                     lang: stanza.lang.clone(),
                     ..Meta::default()
                 };
-                // Whoever has sent a line is not writing it any more.
-                parts.router.writing(&chat, false);
+                parts.router.said(&chat);
                 let speaker = Speaker::User { id: user, name: nick };
                 parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
             }
