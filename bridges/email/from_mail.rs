@@ -149,7 +149,7 @@ fn head(mail: &Message<'_>, empty: Letter, now: Timestamp) -> Letter {
         from_name: from.and_then(|from| from.name()).map(clean).and_then(|name| shown_name(&name)),
         from_spelling: spelling,
         reply_to: mail.reply_to().and_then(|to| to.first()).and_then(|to| to.address()).map(clean),
-        recipients: recipients(&mail),
+        recipients: recipients(mail),
         subject: mail
             .subject()
             .map(|subject| clean(subject).replace('\n', " ").trim().to_owned())

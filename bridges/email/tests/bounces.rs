@@ -111,7 +111,7 @@ async fn a_report_is_tried_again_and_its_own_refusal_ends_it() {
         let world = World::start(Script::answer(Step::Rcpt, answer)).await;
         world.mail("bob@example.com", "juliet@mail.x", &format!("{MAIL}\nhello")).await;
         let failed = out(9, came_back(world.memory.number(0), Condition::ResourceConstraint));
-        assert_eq!(world.deliver(&[failed.clone()]).await.is_err(), again);
+        assert_eq!(world.deliver(std::slice::from_ref(&failed)).await.is_err(), again);
         world.deliver(&[failed]).await.unwrap();
         assert_eq!(world.peer.taken().len(), usize::from(again));
         world.end().await;
