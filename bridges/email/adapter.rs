@@ -15,6 +15,7 @@ use super::dkim::Signer;
 use super::outgoing;
 use super::receive::{self, Rate};
 use super::send::Sender;
+use super::tidy;
 use crate::api::{
     Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Failure, Fatal, Listener, Outbound, PersonId,
     Receipt, Refusal, Stop, Timestamp, UserId,
@@ -153,7 +154,8 @@ impl Adapter for EmailAdapter {
             let _ = self.0.core.set(core.clone());
             self.0.prepare()?;
             let listener = receive::bind(&self.0).await?;
-            receive::serve(self.0.clone(), core, listener, stop).await;
+            let serve = receive::serve(self.0.clone(), core.clone(), listener, stop.clone());
+            futures::future::join(serve, tidy::run(core, stop)).await;
             Ok(())
         }
         .boxed()

@@ -25,6 +25,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tidy;
 mod to_mail;
 
 use std::time::Duration;

@@ -232,7 +232,7 @@ async fn came_back(state: &State, core: &Core, failed: &Failed) -> Result<Receip
         Err(failure) => return Err(failure),
     }
     // If this is not written, a retry sends the same report with the same Message-ID.
-    let _ = core.put(&told_key, Some(Vec::new())).await;
+    let _ = core.put(&told_key, Some(core.now().0.to_string().into_bytes())).await;
     Ok(Receipt::default())
 }
 

@@ -104,3 +104,62 @@ fn fold(text: &str) -> String {
     let lines: Vec<&str> = text.as_bytes().chunks(76).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     lines.join("\r\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use mail_parser::MessageParser;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn made(recipient: &str, words: &str, text: &str, mail: &[u8]) -> Vec<u8> {
+        report(&Parts {
+            domain: "mail.x",
+            to: "bob@example.com",
+            recipient,
+            condition: Condition::ItemNotFound,
+            words,
+            text,
+            mail,
+            answers: Some("1@example.com"),
+            message_id: "pw.i.report-7@mail.x",
+            at: Timestamp(1_780_000_000_000),
+            trace: "i",
+        })
+    }
+
+    #[test]
+    fn an_international_recipient() {
+        let report = String::from_utf8(made("ü\\@mail.x", "", "", b"")).unwrap();
+        assert!(report.contains("Final-Recipient: utf-8; \\x{FC}\\x{5C}@mail.x\r\n"), "{report}");
+        assert!(report.contains("Date: Thu, 28 May 2026 20:26:40 +0000\r\n"), "{report}");
+    }
+
+    #[test]
+    fn every_condition_is_a_permanent_failure() {
+        for condition in Condition::ALL {
+            assert!(status(condition).starts_with("5."), "{condition}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_a_header_or_a_part(
+            recipient in "\\PC{0,60}|[\\x00-\\x7f]{0,60}",
+            words in "\\PC{0,60}|[\\x00-\\x7f]{0,60}",
+            text in "\\PC{0,60}|[\\x00-\\x7f]{0,60}",
+            mail in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let count = |report: &[u8]| {
+                let parsed = MessageParser::default().parse(report).unwrap();
+                (parsed.headers().len(), parsed.parts.len())
+            };
+            let report = made(&recipient, &words, &text, &mail);
+            prop_assert_eq!(count(&report), count(&made("a@mail.x", "w", "t", b"S: x\r\n\r\n")));
+            prop_assert!(report.is_ascii());
+            let wire = String::from_utf8(report).unwrap();
+            prop_assert!(!wire.replace("\r\n", "").contains(['\r', '\n']));
+            prop_assert!(wire.split("\r\n").all(|line| line.len() <= 998));
+        }
+    }
+}

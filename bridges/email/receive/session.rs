@@ -282,12 +282,12 @@ impl Session<'_> {
     async fn finish(&mut self, mail: Vec<u8>, too_big: bool) -> Option<()> {
         let transaction = std::mem::take(&mut self.transaction);
         let sender = transaction.from.unwrap_or_default();
-        let findings = self.look(&sender, &mail).await;
-        let refusal = if too_big {
-            Some(Verdict::TooBig)
-        } else {
-            deliver::refuse(&mail).or(findings.reject.then_some(Verdict::Forged))
+        let refusal = if too_big { Some(Verdict::TooBig) } else { deliver::refuse(&mail) };
+        let findings = match refusal {
+            Some(_) => Findings::not_checked(),
+            None => self.look(&sender, &mail).await,
         };
+        let refusal = refusal.or(findings.reject.then_some(Verdict::Forged));
         let mut worst = Verdict::Ok;
         for (written, recipient) in &transaction.to {
             let verdict = match refusal {
