@@ -56,4 +56,7 @@ pub struct Batch {
     pub max_wait: Duration,
     /// How many lines at most.
     pub max_lines: usize,
+    /// Lines that are orders to the adapter, such as `/send`, word for word: what waits goes out at once, and they go
+    /// to the adapter after it, alone.
+    pub orders: &'static [&'static str],
 }

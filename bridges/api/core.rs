@@ -129,6 +129,9 @@ pub trait CorePort: Send + Sync {
     /// The chat of an event, by its number, while it is remembered.
     fn chat_of(&self, event: EventId) -> BoxFuture<'_, Result<Option<Chat>, Closed>>;
 
+    /// The wire item of an event as it came ([`Submission::original`]), while it is kept.
+    fn original(&self, event: EventId) -> BoxFuture<'_, Result<Option<Vec<u8>>, Closed>>;
+
     /// Whether this user may be reached from and may use the network (the list `gateway.allow`).
     fn allows(&self, user: &UserId) -> bool;
 

@@ -21,6 +21,10 @@ pub struct MemoryCore(Arc<Mutex<Inner>>);
 struct Inner {
     hosts: Vec<String>,
     events: Vec<Inbound>,
+    /// Of each event: its number, and the wire item that came with it.
+    numbers: Vec<(EventId, Option<Vec<u8>>)>,
+    /// Chats of events that went the other way.
+    sent: BTreeMap<i64, Chat>,
     once: HashSet<String>,
     seen: HashSet<(String, String, String)>,
     kv: BTreeMap<String, Vec<u8>>,
@@ -53,6 +57,17 @@ impl MemoryCore {
     #[must_use]
     pub fn events(&self) -> Vec<Inbound> {
         self.inner().events.clone()
+    }
+
+    /// The number of the n-th of these events.
+    #[must_use]
+    pub fn number(&self, n: usize) -> EventId {
+        self.inner().numbers[n].0
+    }
+
+    /// Remembers where an event that goes to the network belongs, as the gateway's store does.
+    pub fn remember(&self, event: EventId, chat: Chat) {
+        self.inner().sent.insert(event.0, chat);
     }
 
     /// What was given up.
@@ -109,6 +124,7 @@ impl MemoryCore {
             return Ok(Accepted { repeated: true, ..Accepted::default() });
         }
         let mut accepted = Accepted::default();
+        let mut original = submission.original;
         for event in submission.events {
             let id = event
                 .id
@@ -118,7 +134,9 @@ impl MemoryCore {
                 continue;
             }
             inner.next += 1;
-            accepted.events.push(EventId(inner.next));
+            let number = EventId(inner.next);
+            accepted.events.push(number);
+            inner.numbers.push((number, original.take()));
             inner.events.push(event);
         }
         for raw in submission.inbox {
@@ -153,6 +171,9 @@ impl CorePort for MemoryCore {
 
     fn signal(&self, event: Inbound) {
         let mut inner = self.inner();
+        inner.next += 1;
+        let number = EventId(inner.next);
+        inner.numbers.push((number, None));
         inner.events.push(event);
         inner.changes.send_modify(|count| *count += 1);
     }
@@ -196,12 +217,25 @@ impl CorePort for MemoryCore {
         async move { Ok(found) }.boxed()
     }
 
-    fn find<'a>(&'a self, _chat: &'a Chat, _id: &'a ItemId) -> BoxFuture<'a, Result<Option<EventId>, Closed>> {
-        async { Ok(None) }.boxed()
+    fn find<'a>(&'a self, chat: &'a Chat, id: &'a ItemId) -> BoxFuture<'a, Result<Option<EventId>, Closed>> {
+        let inner = self.inner();
+        let found = inner.events.iter().position(|event| event.chat == *chat && event.id.as_ref() == Some(id));
+        let number = found.map(|at| inner.numbers[at].0);
+        async move { Ok(number) }.boxed()
     }
 
-    fn chat_of(&self, _event: EventId) -> BoxFuture<'_, Result<Option<Chat>, Closed>> {
-        async { Ok(None) }.boxed()
+    fn chat_of(&self, event: EventId) -> BoxFuture<'_, Result<Option<Chat>, Closed>> {
+        let inner = self.inner();
+        let came = inner.numbers.iter().position(|(number, _)| *number == event);
+        let chat = came.map(|at| inner.events[at].chat.clone()).or_else(|| inner.sent.get(&event.0).cloned());
+        async move { Ok(chat) }.boxed()
+    }
+
+    fn original(&self, event: EventId) -> BoxFuture<'_, Result<Option<Vec<u8>>, Closed>> {
+        let inner = self.inner();
+        let found = inner.numbers.iter().find(|(number, _)| *number == event);
+        let original = found.and_then(|(_, original)| original.clone());
+        async move { Ok(original) }.boxed()
     }
 
     fn allows(&self, user: &UserId) -> bool {

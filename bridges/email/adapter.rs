@@ -4,18 +4,21 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
+use tokio_rustls::TlsAcceptor;
+use tracing::warn;
 
 use super::address::{self, Users};
-use super::bounce;
-use super::config::Config;
-use super::receive;
+use super::auth::check::Checker;
+use super::compose;
+use super::config::{Config, Face};
+use super::dkim::Signer;
+use super::outgoing;
+use super::receive::{self, Rate};
 use super::send::Sender;
-use super::subject;
-use super::thread::{self, Known};
-use super::to_mail::{self, Parts};
+use super::tidy;
 use crate::api::{
-    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Condition, Core, Failure, Fatal, Kind, Listener,
-    Outbound, PersonId, Receipt, Refusal, Sentence, Stop, Style, UserId,
+    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Failure, Fatal, Listener, Outbound, PersonId,
+    Receipt, Refusal, Stop, Timestamp, UserId,
 };
 
 /// How long the first of some lines waits at most, in silences.
@@ -28,14 +31,39 @@ const MAX_LINES: usize = 200;
 pub struct State {
     pub config: Config,
     pub bound: OnceLock<std::net::SocketAddr>,
+    pub sender: Sender,
+    pub rate: Rate,
     core: OnceLock<Core>,
-    sender: Sender,
+    acceptor: OnceLock<TlsAcceptor>,
+    checker: OnceLock<Checker>,
+    signer: OnceLock<Signer>,
 }
 
 impl State {
     pub fn new(config: Config) -> Self {
         let sender = Sender::new(config.smarthost.clone(), &config.domain);
-        Self { sender, config, bound: OnceLock::new(), core: OnceLock::new() }
+        Self {
+            sender,
+            config,
+            bound: OnceLock::new(),
+            rate: Rate::default(),
+            core: OnceLock::new(),
+            acceptor: OnceLock::new(),
+            checker: OnceLock::new(),
+            signer: OnceLock::new(),
+        }
+    }
+
+    /// The same with other names, and other certificates to trust, than the system's.
+    #[cfg(test)]
+    pub fn with(mut self, checker: Option<Checker>, roots: Option<rustls::RootCertStore>) -> Self {
+        if let Some(checker) = checker {
+            let _ = self.checker.set(checker);
+        }
+        if let Some(roots) = roots {
+            self.sender = self.sender.trusting(roots);
+        }
+        self
     }
 
     /// Our users' addresses.
@@ -43,14 +71,15 @@ impl State {
         Users { domain: self.config.domain.clone(), hosts: core.hosts() }
     }
 
-    /// The user behind an alias.
+    /// The user behind an alias, while they may use the gateway.
     pub async fn alias(&self, core: &Core, alias: &str) -> Result<Option<UserId>, Closed> {
         let bytes = core.get(&format!("alias/{alias}")).await?;
-        Ok(bytes.and_then(|bytes| UserId::parse(&String::from_utf8(bytes).ok()?).ok()))
+        let user = bytes.and_then(|bytes| UserId::parse(&String::from_utf8(bytes).ok()?).ok());
+        Ok(user.filter(|user| core.allows(user)))
     }
 
     /// A user's address; for one that mail cannot carry, a stored alias.
-    async fn user_address(&self, core: &Core, user: &UserId) -> Result<String, Closed> {
+    pub async fn user_address(&self, core: &Core, user: &UserId) -> Result<String, Closed> {
         if let Some(address) = self.users(core).address(user) {
             return Ok(address);
         }
@@ -63,79 +92,41 @@ impl State {
         Ok(format!("u-{alias}@{}", self.config.domain))
     }
 
-    async fn deliver(&self, out: &[Outbound]) -> Result<Receipt, Failure> {
-        let core = self.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
-        let closed = |error: Closed| Failure::temporary(error.to_string());
-        let (Some(first), Some(last)) = (out.first(), out.last()) else { return Ok(Receipt::default()) };
-        let Chat::Direct { user, person } = &first.chat else {
-            return Err(Failure::permanent(
-                Condition::ItemNotFound,
-                Sentence::new("core.no-rooms"),
-                "mail has no rooms",
-            ));
-        };
-        if address::split(&address::print(person)).is_none() {
-            let sentence = Sentence::new("email.bad-address").with("typed", address::print(person));
-            return Err(Failure::permanent(Condition::JidMalformed, sentence, "not an address"));
-        }
-        let name = first.name.clone().unwrap_or_else(|| user.local().to_owned());
-        let Some(letter) = compose(out, &name) else { return Ok(Receipt::default()) };
-        let spelling = core.get(&spelling_key(user, person)).await.map_err(closed)?;
-        let to = spelling.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_else(|| address::print(person));
-        let from = self.user_address(core, user).await.map_err(closed)?;
+    /// The acceptor of STARTTLS, where there is a certificate.
+    pub fn acceptor(&self) -> Option<&TlsAcceptor> {
+        self.acceptor.get()
+    }
 
-        // What it answers: what the user pointed at, else the last mail of this chat.
-        let last_key = thread::last_key(user, person);
-        let pointed = match &letter.reply {
-            Some(id) => core.get(&thread::mail_key(user, person, id)).await.map_err(closed)?,
-            None => None,
-        };
-        let recent = match pointed {
-            Some(bytes) => Known::read(&bytes),
-            None => core.get(&last_key).await.map_err(closed)?.and_then(|bytes| Known::read(&bytes)),
-        };
-        let recent = recent.filter(|known| letter.reply.is_some() || known.recent(first.at));
-        let message_id = format!("pw.{}.{}@{}", core.install_id(), first.id, self.config.domain);
-        // A retry finds its own mail as the last one.
-        let recent = recent.filter(|known| known.id != message_id);
-        let new_subject = letter.subject.as_deref().filter(|given| {
-            recent
-                .as_ref()
-                .and_then(|known| known.subject.as_deref())
-                .is_none_or(|old| subject::base(old) != subject::base(given))
-        });
-        let answered = if new_subject.is_some() { None } else { recent };
-        let subject = match (&letter.subject, &answered) {
-            (Some(given), None) => given.clone(),
-            (_, Some(known)) => {
-                known.subject.as_deref().map_or_else(|| subject::of_text(&letter.text, &name), subject::answer)
+    /// Who looks at SPF, DKIM and DMARC.
+    pub fn checker(&self) -> Option<&Checker> {
+        self.checker.get()
+    }
+
+    /// The mail with its DKIM signature, where there is a key.
+    pub fn sign(&self, mail: Vec<u8>, at: Timestamp) -> Result<Vec<u8>, Failure> {
+        match self.signer.get() {
+            Some(signer) => signer.sign(&mail, at).map_err(Failure::temporary),
+            None => Ok(mail),
+        }
+    }
+
+    /// Reads the files and asks the system for its resolvers.
+    fn prepare(&self) -> Result<(), Fatal> {
+        if let Some((cert, key)) = &self.config.tls {
+            let acceptor = receive::acceptor(cert, key);
+            let _ = self.acceptor.set(acceptor.map_err(|error| Fatal(format!("network.email.tls_cert: {error}")))?);
+        }
+        if let Some((selector, file)) = &self.config.dkim {
+            let signer = Signer::read(&self.config.domain, selector, file);
+            let _ = self.signer.set(signer.map_err(|error| Fatal(format!("network.email.dkim_key_file: {error}")))?);
+        }
+        if self.config.face == Face::Smtp && self.checker.get().is_none() {
+            match Checker::system() {
+                Ok(checker) => drop(self.checker.set(checker)),
+                Err(error) => warn!(error, "the system names no resolvers: no mail can be proven, and all is marked"),
             }
-            (None, None) => subject::of_text(&letter.text, &name),
-        };
-        let references = answered.as_ref().map(Known::references_of_answer).unwrap_or_default();
-        let trace = core.install_id();
-        let mail = to_mail::mail(&Parts {
-            from: &from,
-            name: &name,
-            to: &to,
-            subject: &subject,
-            text: &letter.text,
-            message_id: &message_id,
-            references: &references,
-            at: first.at,
-            trace: &trace,
-        })
-        .map_err(|error| {
-            let sentence = Sentence::new("email.bad-address").with("typed", to.clone());
-            Failure::permanent(Condition::JidMalformed, sentence, error)
-        })?;
-        let envelope = format!("{}@{}", bounce::token(&core.key("bounce"), first.id), self.config.domain);
-        self.sender.send(&envelope, &to, &mail).await?;
-        let known = Known { id: message_id.clone(), references, subject: Some(subject), at: last.at.0 };
-        // If this is not written, the next line starts a thread of its own; the mail itself is out.
-        let _ = core.put(&last_key, Some(known.bytes())).await;
-        let _ = core.put(&thread::mail_key(user, person, &message_id), Some(known.bytes())).await;
-        Ok(Receipt { ids: vec![crate::api::ItemId::new(&message_id)] })
+        }
+        Ok(())
     }
 }
 
@@ -144,45 +135,16 @@ pub fn spelling_key(user: &UserId, person: &PersonId) -> String {
     format!("to/{user}/{}", address::print(person))
 }
 
-/// What the lines of a batch say together.
-struct Composed {
-    subject: Option<String>,
-    text: String,
-    reply: Option<String>,
-}
-
-/// Puts lines together. `None` where there is nothing to say.
-fn compose(out: &[Outbound], name: &str) -> Option<Composed> {
-    let mut lines = Vec::new();
-    let mut subject = None;
-    let mut reply = None;
-    for outbound in out {
-        let Kind::Text(text) = &outbound.kind else { continue };
-        subject = subject.or_else(|| text.subject.clone());
-        reply = reply.or_else(|| text.reply.as_ref()?.id.as_ref().map(ToString::to_string));
-        lines.push(match text.style {
-            Style::Emote => format!("* {name} {}", text.body),
-            Style::Normal | Style::Notice => text.body.clone(),
-        });
-    }
-    let mut text = lines.join("\n");
-    // People who are used to such gateways write the subject as the first line.
-    if subject.is_none()
-        && let Some(rest) = text.strip_prefix("Subject: ")
-        && let Some((line, body)) = rest.split_once('\n')
-        && !body.trim().is_empty()
-    {
-        subject = Some(line.trim().to_owned());
-        text = body.trim_start_matches('\n').to_owned();
-    }
-    (!text.trim().is_empty()).then_some(Composed { subject, text, reply })
-}
-
 pub struct EmailAdapter(Arc<State>);
 
 impl EmailAdapter {
     pub fn new(config: Config) -> Self {
-        Self(Arc::new(State::new(config)))
+        Self::of(State::new(config))
+    }
+
+    /// An adapter with this state.
+    pub fn of(state: State) -> Self {
+        Self(Arc::new(state))
     }
 }
 
@@ -190,8 +152,10 @@ impl Adapter for EmailAdapter {
     fn run<'a>(&'a self, core: Core, stop: Stop) -> BoxFuture<'a, Result<(), Fatal>> {
         async move {
             let _ = self.0.core.set(core.clone());
+            self.0.prepare()?;
             let listener = receive::bind(&self.0).await?;
-            receive::serve(self.0.clone(), core, listener, stop).await;
+            let serve = receive::serve(self.0.clone(), core.clone(), listener, stop.clone());
+            futures::future::join(serve, tidy::run(core, stop)).await;
             Ok(())
         }
         .boxed()
@@ -204,7 +168,7 @@ impl Adapter for EmailAdapter {
             emote: true,
             subject: true,
             max_text: usize::MAX,
-            batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES }),
+            batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES, orders: compose::ORDERS }),
             ..Capabilities::default()
         }
     }
@@ -234,12 +198,16 @@ impl Adapter for EmailAdapter {
     }
 
     fn deliver<'a>(&'a self, out: &'a [Outbound]) -> BoxFuture<'a, Result<Receipt, Failure>> {
-        self.0.deliver(out).boxed()
+        async move {
+            let core = self.0.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
+            outgoing::deliver(&self.0, core, out).await
+        }
+        .boxed()
     }
 
     fn listeners(&self) -> Vec<Listener> {
-        let address = self.0.bound.get().unwrap_or(&self.0.config.listen);
-        let what = if self.0.config.face == super::config::Face::Lmtp { "lmtp" } else { "smtp" };
-        vec![Listener { what, address: address.to_string() }]
+        let what = if self.0.config.face == Face::Lmtp { "lmtp" } else { "smtp" };
+        let place = self.0.bound.get().map_or_else(|| self.0.config.listen.to_string(), ToString::to_string);
+        vec![Listener { what, address: place }]
     }
 }

@@ -1,5 +1,7 @@
 //! Pure: from a mail to text.
 
+use std::collections::HashSet;
+
 use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders, PartType};
 use sha2::{Digest, Sha256};
 
@@ -11,6 +13,15 @@ const PARTS: usize = 1000;
 
 /// The longest text that is passed on in bytes; the rest is in the original, which is kept.
 const TEXT: usize = 60 << 10;
+
+/// How many pieces of that length are shown on request.
+const PIECES: usize = 16;
+
+/// How many recipients of a mail are looked at.
+const RECIPIENTS: usize = 100;
+
+/// The longest line that can declare or begin a part.
+const HEADER_LINE: usize = 2000;
 
 /// How many attachments are named.
 const NAMED: usize = 20;
@@ -30,6 +41,8 @@ pub struct Letter {
     pub from_name: Option<String>,
     /// Where answers go, if not to `from`.
     pub reply_to: Option<String>,
+    /// Who stands in `To` and `Cc`.
+    pub recipients: Vec<String>,
     /// The subject.
     pub subject: Option<String>,
     /// When it was written; never later than now.
@@ -57,6 +70,7 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         from_spelling: None,
         from_name: None,
         reply_to: None,
+        recipients: Vec::new(),
         subject: None,
         at: now,
         text: String::new(),
@@ -65,11 +79,67 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         too_long: false,
         automatic: false,
     };
-    // What would make a tree too deep or too wide is not parsed at all.
-    if markers(raw) > PARTS {
-        return Letter { attachments: vec!["message/rfc822".to_owned()], trimmed: true, ..empty };
+    let Some(mail) = parse(raw) else {
+        return Letter { attachments: vec!["message/rfc822".to_owned()], trimmed: true, ..headers_of(raw, empty, now) };
+    };
+    let mut letter = head(&mail, empty, now);
+    let (found, from_strays) = body(&mail);
+    let (text, trimmed) = quote::trim(&clean(&found));
+    letter.too_long = text.len() > TEXT;
+    letter.text = text;
+    if letter.too_long {
+        letter.text.truncate(letter.text.floor_char_boundary(TEXT));
+        letter.text.push_str("\n[...]");
     }
-    let Some(mail) = MessageParser::default().parse(raw) else { return empty };
+    letter.trimmed = trimmed || letter.too_long;
+    letter.attachments =
+        mail.attachments().filter(|part| !(from_strays && stray(part))).take(NAMED).map(describe).collect();
+    letter
+}
+
+/// Whether a part is text that the parser takes for a file because the mail ends in the middle of it.
+fn stray(part: &mail_parser::MessagePart<'_>) -> bool {
+    let plain = part.content_type().is_none_or(|kind| {
+        kind.subtype().is_none() || ["text", "multipart"].iter().any(|plain| kind.ctype().eq_ignore_ascii_case(plain))
+    });
+    plain && part.attachment_name().is_none() && part.content_disposition().is_none()
+}
+
+/// The whole text of a mail, in pieces that can be passed on; what was trimmed included.
+pub fn whole(raw: &[u8]) -> Vec<String> {
+    let Some(mail) = parse(raw) else { return Vec::new() };
+    let text = clean(&body(&mail).0);
+    let mut rest = text.trim_end();
+    let mut pieces = Vec::new();
+    while !rest.is_empty() && pieces.len() < PIECES {
+        // At the end of a line, where there is one.
+        let most = rest.floor_char_boundary(TEXT);
+        let end = if most == rest.len() { most } else { rest[..most].rfind('\n').map_or(most, |end| end + 1) };
+        pieces.push(rest[..end].trim_end_matches('\n').to_owned());
+        rest = &rest[end..];
+    }
+    pieces
+}
+
+/// Parses a mail, unless it would make a tree that is too deep or too wide.
+fn parse(raw: &[u8]) -> Option<Message<'_>> {
+    if markers(raw) > PARTS {
+        return None;
+    }
+    MessageParser::default().parse(raw).filter(|mail| mail.parts.len() <= PARTS)
+}
+
+/// The same from the header alone.
+fn headers_of(raw: &[u8], empty: Letter, now: Timestamp) -> Letter {
+    let end = raw.windows(4).position(|window| window == b"\r\n\r\n").map_or(raw.len(), |end| end + 4);
+    match MessageParser::default().parse_headers(&raw[..end]) {
+        Some(mail) => head(&mail, empty, now),
+        None => empty,
+    }
+}
+
+/// What the header says.
+fn head(mail: &Message<'_>, empty: Letter, now: Timestamp) -> Letter {
     let from = mail.from().and_then(|from| from.first());
     let spelling = from.and_then(|from| from.address()).map(clean);
     let mut letter = Letter {
@@ -79,12 +149,13 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         from_name: from.and_then(|from| from.name()).map(clean).and_then(|name| shown_name(&name)),
         from_spelling: spelling,
         reply_to: mail.reply_to().and_then(|to| to.first()).and_then(|to| to.address()).map(clean),
+        recipients: recipients(mail),
         subject: mail
             .subject()
             .map(|subject| clean(subject).replace('\n', " ").trim().to_owned())
             .filter(|s| !s.is_empty()),
         at: mail.date().map_or(now, |date| Timestamp((date.to_timestamp().saturating_mul(1000)).clamp(0, now.0))),
-        automatic: automatic(&mail),
+        automatic: automatic(mail),
         ..empty
     };
     letter.references.dedup();
@@ -92,34 +163,56 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
     if now.0 - letter.at.0 > 30 * 86_400_000 {
         letter.at = now;
     }
-    let (text, trimmed) = quote::trim(&clean(&body(&mail)));
-    letter.too_long = text.len() > TEXT;
-    letter.text = text;
-    if letter.too_long {
-        let mut end = TEXT;
-        while !letter.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        letter.text.truncate(end);
-        letter.text.push_str("\n[...]");
-    }
-    letter.trimmed = trimmed || letter.too_long;
-    letter.attachments = mail.attachments().take(NAMED).map(describe).collect();
     letter
 }
 
-/// How often a boundary or an embedded mail may begin: an upper bound of the number of parts.
-fn markers(raw: &[u8]) -> usize {
-    let lines = raw.split(|byte| *byte == b'\n');
-    lines
-        .filter(|line| {
-            line.starts_with(b"--") || (line.len() < 200 && line.to_ascii_lowercase().starts_with(b"content-type:"))
-        })
-        .count()
+/// The addresses of `To` and `Cc`, each once.
+fn recipients(mail: &Message<'_>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for address in [mail.to(), mail.cc()].into_iter().flatten().flat_map(|list| list.iter().take(RECIPIENTS)) {
+        let Some(address) = address.address().map(clean).filter(|address| address::split(address).is_some()) else {
+            continue;
+        };
+        if found.len() < RECIPIENTS && !found.iter().any(|known| known.eq_ignore_ascii_case(&address)) {
+            found.push(address);
+        }
+    }
+    found
 }
 
-/// The plain text, or where there is none the text of the HTML.
-fn body(mail: &Message<'_>) -> String {
+/// How many parts a mail may have: how often one of its boundaries, or an embedded mail, begins. Lines that only look
+/// like a boundary count for nothing, and time is linear.
+fn markers(raw: &[u8]) -> usize {
+    let mut boundaries = HashSet::new();
+    let mut embedded = 0;
+    for line in raw.split(|byte| *byte == b'\n') {
+        if line.len() > HEADER_LINE || !(line.contains(&b'/') || line.contains(&b'=')) {
+            continue;
+        }
+        let line = String::from_utf8_lossy(line).to_ascii_lowercase();
+        embedded += usize::from(line.starts_with("content-type:") && line.contains("message/"));
+        let Some((_, value)) = line.split_once("boundary=") else { continue };
+        let value = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => value.split([';', ' ', '\t', '\r']).next(),
+        };
+        boundaries.extend(value.map(str::to_owned));
+        if boundaries.len() > PARTS {
+            return boundaries.len();
+        }
+    }
+    let begins = |line: &&[u8]| {
+        line.len() <= HEADER_LINE
+            && line.strip_prefix(b"--").is_some_and(|rest| {
+                let rest = String::from_utf8_lossy(rest).to_ascii_lowercase();
+                boundaries.contains(rest.trim_ascii_end())
+            })
+    };
+    embedded + raw.split(|byte| *byte == b'\n').filter(begins).count()
+}
+
+/// The plain text, or where there is none the text of the HTML, or else what a broken mail has; and whether it is that.
+fn body(mail: &Message<'_>) -> (String, bool) {
     let mut text = String::new();
     for part in mail.text_bodies() {
         let piece = match &part.body {
@@ -139,12 +232,22 @@ fn body(mail: &Message<'_>) -> String {
             if let PartType::Html(source) = &part.body {
                 let seen = html::to_text(source);
                 if !seen.trim().is_empty() {
-                    return seen;
+                    return (seen, false);
                 }
             }
         }
     }
-    text
+    if !text.trim().is_empty() {
+        return (text, false);
+    }
+    for part in mail.attachments().filter(|part| stray(part)) {
+        text.push_str(&match &part.body {
+            PartType::Html(source) => html::to_text(source),
+            PartType::Text(text) => text.to_string(),
+            _ => String::from_utf8_lossy(part.contents()).into_owned(),
+        });
+    }
+    (text, true)
 }
 
 fn describe(part: &mail_parser::MessagePart<'_>) -> String {
@@ -201,13 +304,17 @@ fn shown_name(name: &str) -> Option<String> {
     (!name.is_empty() && !name.contains('@')).then_some(name)
 }
 
-/// Whether a machine wrote it (RFC 3834, section 2).
+/// Whether a machine wrote it, or it was sent to many: nothing answers that by itself (RFC 3834, section 2).
 fn automatic(mail: &Message<'_>) -> bool {
     let header = |name: &str| mail.header_raw(name.to_owned()).map(|value| value.trim().to_lowercase());
     header("Auto-Submitted").is_some_and(|value| value != "no")
         || header("Precedence").is_some_and(|value| matches!(value.as_str(), "bulk" | "list" | "junk"))
+        || header("X-Auto-Response-Suppress").is_some_and(|value| value != "none")
         || header("List-Id").is_some()
-        || header("X-Portway-Trace").is_some()
+        || mail.content_type().is_some_and(|kind| {
+            kind.ctype().eq_ignore_ascii_case("multipart")
+                && kind.subtype().is_some_and(|subtype| subtype.eq_ignore_ascii_case("report"))
+        })
 }
 
 /// Text as XML can carry it: line ends are `\n`, no control characters but tab.
@@ -277,9 +384,48 @@ mod tests {
         }
         let letter = mail(&deep);
         assert!(letter.trimmed && letter.attachments.len() == 1);
+        assert_eq!(letter.from, PersonId::new("a", "b.org").ok(), "it is still from somebody");
         let many =
             format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{}", "--x\n\nhi\n".repeat(200_000));
         assert!(mail(&many).trimmed);
+    }
+
+    #[test]
+    fn lines_of_dashes_are_text() {
+        let table = "-- a comment\n----------\n".repeat(2000);
+        let letter =
+            mail(&format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n{table}\n--x--\n"));
+        assert!(letter.attachments.is_empty() && letter.text.len() > 40_000, "{:?}", letter.attachments);
+    }
+
+    #[test]
+    fn who_else_got_it_and_whether_a_machine_wrote_it() {
+        let letter = mail("To: A <a@x.org>, b@x.org\nCc: A@X.org, not an address, c@x.org\n\nhi");
+        assert_eq!(letter.recipients, ["a@x.org", "b@x.org", "c@x.org"]);
+        for (field, machine) in [
+            ("Auto-Submitted: auto-replied", true),
+            ("Auto-Submitted: no", false),
+            ("Precedence: Bulk", true),
+            ("List-Id: <l.x.org>", true),
+            ("X-Auto-Response-Suppress: DR, OOF", true),
+            ("X-Auto-Response-Suppress: None", false),
+            ("Content-Type: multipart/report; boundary=x", true),
+            ("X-Portway-Trace: another", false),
+            ("Subject: x", false),
+        ] {
+            assert_eq!(mail(&format!("From: a@x.org\n{field}\n\nhi")).automatic, machine, "{field}");
+        }
+    }
+
+    #[test]
+    fn the_whole_text_comes_back_in_pieces() {
+        let quoted = "Yes.\n\nOn Tue, 3 Mar 2026, R <r@x> wrote:\n> Coming?";
+        assert_eq!(mail(&format!("From: a@x.org\n\n{quoted}")).text, "Yes.\n[...]");
+        assert_eq!(whole(format!("From: a@x.org\r\n\r\n{quoted}").as_bytes()), [quoted]);
+        let long = "ü line\n".repeat(20_000);
+        let pieces = whole(format!("Content-Type: text/plain; charset=utf-8\r\n\r\n{long}").as_bytes());
+        assert!(pieces.len() == 3 && pieces.iter().all(|piece| piece.len() <= TEXT));
+        assert_eq!(pieces.join("\n"), long.trim_end());
     }
 
     proptest! {

@@ -13,14 +13,17 @@ pub fn to_text(html: &str) -> String {
     let mut hidden: Option<&'static str> = None;
     let mut link: Option<(String, usize)> = None;
     let mut broken = false;
+    let mut open_comment = false;
     while let Some(at) = rest.find('<') {
         if hidden.is_none() {
             out.text(&rest[..at]);
         }
         rest = &rest[at..];
         if let Some(comment) = rest.strip_prefix("<!--") {
-            // One that never ends hides nothing.
-            rest = comment.find("-->").map_or(comment, |end| &comment[end + 3..]);
+            // One that never ends hides nothing, and then none behind it ends: they are not all searched to the end.
+            let end = if open_comment { None } else { comment.find("-->") };
+            open_comment |= end.is_none();
+            rest = end.map_or(comment, |end| &comment[end + 3..]);
             continue;
         }
         let end = if broken { None } else { tag_end(rest) };

@@ -1,21 +1,31 @@
 //! Mail, in shared mode: the gateway takes mail for its domain by LMTP or SMTP and hands mail to a smarthost.
 //!
-//! Inwards: [`receive`] speaks the protocol and commits, [`from_mail`] (pure) turns a mail into text with the help of
-//! [`html`] and [`quote`], [`bounce`] reads delivery reports. Outwards: [`to_mail`] (pure) writes a mail, [`subject`] and
-//! [`thread`] say where it belongs, [`send`] hands it over. [`address`] maps users and people to addresses.
+//! Inwards: [`receive`] speaks the protocol and commits, [`auth`] finds out who a mail is from, [`from_mail`] (pure) turns
+//! it into text with the help of [`html`] and [`quote`], [`bounce`] reads delivery reports. Outwards: [`outgoing`] decides
+//! what becomes of an item, [`compose`] puts lines together, [`to_mail`] and [`report`] (pure) write a mail, [`subject`]
+//! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`address`] maps users and people to
+//! addresses.
 
 mod adapter;
 mod address;
+mod auth;
 mod bounce;
+mod compose;
 mod config;
+mod dkim;
 mod from_mail;
 mod html;
+mod outgoing;
 mod quote;
 mod receive;
+mod report;
 mod send;
 mod status;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod thread;
+mod tidy;
 mod to_mail;
 
 use std::time::Duration;
@@ -50,19 +60,32 @@ const fn en(key: &'static str, text: &'static str) -> SentenceDef {
 }
 
 const SENTENCES: &[SentenceDef] = &[
+    en("email.also-to", "[also to: {others}. Your answer goes to the sender only.]"),
+    en("email.also-to-more", "[also to: {others} and {more} more. Your answer goes to the sender only.]"),
     en("email.attachment", "[attachment: {about}]"),
     en("email.bad-address", "“{typed}” is no mail address. Write it as name@example.com."),
+    en("email.doubtful", "[Careful: nothing proves that this mail is from {person}.]"),
     en("email.full", "The mailbox of {person} is full."),
-    en("email.kept", "[the rest of this mail is kept by the gateway; its admin can get it for you]"),
+    en("email.kept", "[this mail goes on: write /full to read all of it]"),
+    en(
+        "email.late",
+        "The mail server of {person} does not take your mail for now ({why}). It is being tried again; you will hear if it fails.",
+    ),
     en(
         "email.needs-encryption",
         "The mail server of {person} takes encrypted mail only, which cannot be sent from here.",
     ),
+    en("email.no-full", "[there is no mail here of which more is kept]"),
     en("email.no-such-domain", "There is no mail server for {person}."),
     en("email.no-such-user", "There is no mailbox {person}."),
     en("email.no-text", "[a mail without text]"),
     en("email.no-utf8", "The mail server of {person} does not take addresses with such letters."),
+    en("email.ours", "{person} is somebody on XMPP. Write to their XMPP address directly."),
     en("email.refused", "The mail server refused this: {why}"),
+    en(
+        "email.report",
+        "Your mail to {person} arrived at this gateway, but could not be brought to its reader on XMPP.\n\n{why}\n\nYou may try another way to reach them.",
+    ),
     en("email.too-big", "This is too big for the mail server of {person}."),
 ];
 

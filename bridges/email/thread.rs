@@ -1,7 +1,10 @@
 //! Where a mail belongs: the last mail of a chat, kept in the adapter's small storage under `last/<user>/<person>`, and
-//! each mail's references under `mail/<user>/<person>/<Message-ID>`.
+//! each mail's references under `mail/<user>/<person>/<Message-ID>`, the last mail of each conversation under
+//! `thread/<user>/<person>/<hash of its name>`, the name that the user's client gave to a conversation under
+//! `name/<user>/<person>/<hash of its first Message-ID>`, and the last mail that was cut under `cut/<user>/<person>`.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::api::{PersonId, Timestamp, UserId};
 
@@ -34,7 +37,42 @@ pub fn mail_key(user: &UserId, person: &PersonId, id: &str) -> String {
     format!("mail/{user}/{}@{}/{id}", person.local(), person.server())
 }
 
+/// The key of the last mail of a conversation, by the name that the XMPP side has for it. The name may be anything.
+pub fn thread_key(user: &UserId, person: &PersonId, name: &str) -> String {
+    format!("thread/{user}/{}@{}/{}", person.local(), person.server(), self::name(name))
+}
+
+/// The key of the name that the user's client gave to a conversation, by its first Message-ID.
+pub fn name_key(user: &UserId, person: &PersonId, root: &str) -> String {
+    format!("name/{user}/{}@{}/{}", person.local(), person.server(), name(root))
+}
+
+/// The key of the Message-ID of the last mail of a chat of which something was left out.
+pub fn cut_key(user: &UserId, person: &PersonId) -> String {
+    format!("cut/{user}/{}@{}", person.local(), person.server())
+}
+
+/// The key of a subject that waits for the next mail of a chat.
+pub fn subject_key(user: &UserId, person: &PersonId) -> String {
+    format!("subject/{user}/{}@{}", person.local(), person.server())
+}
+
+/// The name of a conversation on XMPP where the user's client has given none: 130 bits of the hash of its first
+/// Message-ID, so that it is the same for every mail of it (XEP-0201).
+pub fn name(root: &str) -> String {
+    const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let hash = Sha256::digest(root);
+    let bit = |n: usize| (hash[n / 8] >> (7 - n % 8)) & 1;
+    let letter = |at: usize| (0..5).fold(0, |value, n| value << 1 | usize::from(bit(at * 5 + n)));
+    (0..26).map(|at| char::from(LETTERS[letter(at)])).collect()
+}
+
 impl Known {
+    /// The Message-ID with which the conversation began.
+    pub fn root(&self) -> &str {
+        self.references.first().unwrap_or(&self.id)
+    }
+
     /// Whether an unrelated line still belongs to this mail.
     pub fn recent(&self, now: Timestamp) -> bool {
         now.0 - self.at < RECENT
@@ -65,6 +103,13 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_stable() {
+        assert_eq!(name("a@x"), name("a@x"));
+        assert_ne!(name("a@x"), name("b@x"));
+        assert!(name("").len() == 26 && name("").bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+    }
 
     #[test]
     fn references_grow_to_a_bound_and_keep_the_first() {

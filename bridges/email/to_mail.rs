@@ -29,6 +29,8 @@ pub struct Parts<'a> {
     pub at: Timestamp,
     /// Marks our own mail, so that it is recognised if it comes back.
     pub trace: &'a str,
+    /// The XMPP address of the writer (RFC 7259), where mails name it.
+    pub jabber_id: Option<&'a str>,
 }
 
 /// The mail as bytes.
@@ -47,6 +49,13 @@ pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
         .date(date)
         .message_id(Some(format!("<{}>", parts.message_id)))
         .header(Trace(header_text(parts.trace)));
+    if let Some(jid) = parts.jabber_id {
+        let path = path_of(jid);
+        // A line of a header has an end (RFC 5322, section 2.1.1), and an address cannot be folded.
+        if path.len() <= 900 {
+            builder = builder.header(JabberId(path));
+        }
+    }
     let references: Vec<String> = parts.references.iter().filter(|id| is_id(id)).map(|id| format!("<{id}>")).collect();
     if let Some(last) = references.last() {
         builder = builder.in_reply_to(last.clone()).references(references.join(" "));
@@ -76,6 +85,52 @@ impl Header for Trace {
     }
 }
 
+/// The writer's XMPP address (RFC 7259).
+#[derive(Clone)]
+struct JabberId(String);
+
+impl Header for JabberId {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Jabber-ID")
+    }
+
+    fn parse(text: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self(text.to_owned()))
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+/// An address as the path of an XMPP IRI (RFC 5122, section 2.2): what is not plain is percent-encoded.
+fn path_of(jid: &str) -> String {
+    let mut out = String::new();
+    for byte in jid.bytes() {
+        match byte {
+            b'a'..=b'z'
+            | b'A'..=b'Z'
+            | b'0'..=b'9'
+            | b'-'
+            | b'.'
+            | b'_'
+            | b'~'
+            | b'!'
+            | b'$'
+            | b'('
+            | b')'
+            | b'*'
+            | b'+'
+            | b','
+            | b';'
+            | b'='
+            | b'@' => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 /// A value for a header: one line, no control characters, not too long.
 pub fn header_text(text: &str) -> String {
     let line: String =
@@ -102,6 +157,16 @@ mod tests {
     use super::*;
 
     fn parts<'a>(name: &'a str, subject: &'a str, text: &'a str, references: &'a [String]) -> Parts<'a> {
+        with_jid(name, subject, text, references, "romeo@h.test")
+    }
+
+    fn with_jid<'a>(
+        name: &'a str,
+        subject: &'a str,
+        text: &'a str,
+        references: &'a [String],
+        jid: &'a str,
+    ) -> Parts<'a> {
         Parts {
             from: "romeo@mail.x",
             name,
@@ -112,6 +177,7 @@ mod tests {
             references,
             at: Timestamp(1_780_000_000_000),
             trace: "i",
+            jabber_id: Some(jid),
         }
     }
 
@@ -125,6 +191,7 @@ mod tests {
             "In-Reply-To: <b@x>",
             "References: <a@x> <b@x>",
             "X-Portway-Trace: i",
+            "Jabber-ID: romeo@h.test",
             "Date: Thu, 28 May 2026 20:26:40 +0000",
             "Content-Transfer-Encoding: quoted-printable",
             "Content-Type: text/plain; charset=utf-8",
@@ -146,10 +213,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_makes_a_header(name in "\\PC{0,40}|[\\x00-\\x7f]{0,40}", subject in "\\PC{0,80}|[\\x00-\\x7f]{0,80}", text in "\\PC{0,80}|[\\x00-\\x7f]{0,80}", id in "[\\x00-\\x7f]{0,40}") {
+        fn no_value_makes_a_header(name in "\\PC{0,40}|[\\x00-\\x7f]{0,40}", subject in "\\PC{0,80}|[\\x00-\\x7f]{0,80}", text in "\\PC{0,80}|[\\x00-\\x7f]{0,80}", id in "[\\x00-\\x7f]{0,40}", jid in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
             let plain = headers(&mail(&parts("n", "s", "t", &[])).unwrap());
             let references = [id];
-            if let Ok(mail) = mail(&parts(&name, &subject, &text, &references)) {
+            if let Ok(mail) = mail(&with_jid(&name, &subject, &text, &references, &jid)) {
                 let found: Vec<String> = headers(&mail).into_iter().filter(|name| name != "In-Reply-To" && name != "References").collect();
                 prop_assert_eq!(found.len(), plain.len());
                 // No bare line ends, no line that is too long.

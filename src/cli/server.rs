@@ -92,6 +92,7 @@ fn value(name: &str, config: &Config, network: Option<&NetworkConfig>) -> String
             network.and_then(|network| network.raw.get("listen")?.as_str()).map_or(String::new(), |listen| match listen
                 .split_once("://")
             {
+                Some(("lmtp", path)) if path.starts_with('/') => format!("lmtp:unix:{path}"),
                 Some(("lmtp", address)) => format!("lmtp:inet:{address}"),
                 Some((scheme, address)) => {
                     let (host, port) = address.rsplit_once(':').unwrap_or((address, "25"));

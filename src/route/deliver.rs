@@ -81,7 +81,13 @@ impl Delivery {
     /// Whether a row is a line that may wait for others.
     #[must_use]
     pub fn is_line(&self, row: &Queued) -> bool {
-        stored::read(&row.body).is_ok_and(|item| line(&item))
+        stored::read(&row.body).is_ok_and(|item| self.line(&item))
+    }
+
+    /// When the line was said, by our clock.
+    #[must_use]
+    pub fn said(&self, row: &Queued) -> Option<Timestamp> {
+        stored::read(&row.body).ok().map(|item| item.at)
     }
 
     /// Whether a row may travel with an earlier line: it is a line of the same user and brings no subject of its own.
@@ -89,7 +95,7 @@ impl Delivery {
     pub fn joins(&self, first: &Queued, row: &Queued) -> bool {
         let (Ok(first), Ok(row)) = (stored::read(&first.body), stored::read(&row.body)) else { return false };
         let fresh = matches!(&row.kind, Kind::Text(text) if text.subject.is_none() && text.reply.is_none());
-        fresh && line(&row) && speaker(&first) == speaker(&row)
+        fresh && self.line(&row) && speaker(&first) == speaker(&row)
     }
 
     /// Writes down that these rows travel as one item, and waits until it is on disk.
@@ -232,6 +238,14 @@ impl Delivery {
         self.0.settler.settle(outcome, told.into_iter().collect()).await;
     }
 
+    /// Whether an item is a line of chat that may travel with others: no order to the adapter, and nothing that the
+    /// gateway put into words.
+    fn line(&self, item: &Item) -> bool {
+        let orders = self.0.adapter.capabilities(None).batch.map_or(&[][..], |batch| batch.orders);
+        matches!(&item.kind, Kind::Text(text)
+            if text.style != Style::Notice && !orders.contains(&text.body.trim()))
+    }
+
     /// How long to wait before the given try: the network's own schedule, spread by a fifth either way so that many
     /// chats do not come back in one instant.
     fn wait(&self, attempts: u32) -> Duration {
@@ -245,11 +259,6 @@ impl Delivery {
         }
         wait.mul_f64(0.8 + 0.4 * rand::random::<f64>())
     }
-}
-
-/// Whether an item is a line of chat that may travel with others.
-fn line(item: &Item) -> bool {
-    matches!(&item.kind, Kind::Text(text) if text.style != Style::Notice)
 }
 
 fn speaker(item: &Item) -> Option<&portway_bridges::api::UserId> {

@@ -26,6 +26,12 @@ const PARALLEL: usize = 64;
 /// How many rows the feeder reads at once.
 const READ: usize = 512;
 
+/// How long it is remembered that a user went away: longer than a line takes to its lane.
+const LEFT: Duration = Duration::from_secs(30);
+
+/// For how many chats such things are remembered at most; in a chat beyond that the usual silence is waited for.
+const MAX_HINTS: usize = 4096;
+
 /// How long a store that refuses is left alone before the next try.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,9 +50,26 @@ pub struct Lanes {
 #[derive(Default)]
 struct Map {
     lanes: HashMap<String, Arc<Lane>>,
+    /// What users do beside their lines, by chat. Not in the lane: a line may be on its way to its lane when they do it.
+    hints: HashMap<String, Hint>,
     /// The newest row that was fed. A lane reads no row beyond it, so that no row is both read by a lane and fed to the
     /// next lane of the same chat.
     fed: Option<EventId>,
+}
+
+/// What a user does beside their lines.
+#[derive(Clone, Copy)]
+struct Hint {
+    /// When they went away.
+    left: Option<Timestamp>,
+    /// Until when they are taken to be still writing.
+    writing_until: Option<Timestamp>,
+}
+
+impl Hint {
+    fn matters(&self, now: Timestamp) -> bool {
+        self.left.is_some_and(|left| now.since(left) < LEFT) || self.writing_until.is_some_and(|until| until > now)
+    }
 }
 
 /// The rows of one chat that are in memory.
@@ -63,8 +86,6 @@ struct Rows {
     last: Option<EventId>,
     /// Whether there are newer rows in the store.
     more: bool,
-    /// Until when the user is still writing.
-    writing_until: Option<Timestamp>,
 }
 
 impl Lane {
@@ -93,11 +114,37 @@ impl Lanes {
         self.committed.notify_one();
     }
 
-    /// Says that the user is still writing in a chat: lines that wait for one another wait on.
-    pub fn writing(&self, chat: &str, until: Timestamp) {
-        let lane = self.map().lanes.get(chat).cloned();
+    /// Says that the user is still writing in a chat, or (with `until` now) no longer: lines that wait for one another
+    /// wait on.
+    pub fn writing(&self, chat: &str, now: Timestamp, until: Timestamp) {
+        self.hint(chat, now, Hint { left: None, writing_until: Some(until) });
+    }
+
+    /// Says that a line was sent in a chat: whoever was still writing is so until `until` at most.
+    pub fn said(&self, chat: &str, now: Timestamp, until: Timestamp) {
+        let writing = self.map().hints.get(chat).and_then(|hint| hint.writing_until);
+        if let Some(writing) = writing {
+            self.writing(chat, now, writing.min(until));
+        }
+    }
+
+    /// Says that the user of a chat went away: what they said before waits for nothing more.
+    pub fn left(&self, chat: &str, now: Timestamp) {
+        self.hint(chat, now, Hint { left: Some(now), writing_until: None });
+    }
+
+    fn hint(&self, chat: &str, now: Timestamp, hint: Hint) {
+        let mut map = self.map();
+        map.hints.remove(chat);
+        if map.hints.len() >= MAX_HINTS {
+            map.hints.retain(|_, hint| hint.matters(now));
+        }
+        if hint.matters(now) && map.hints.len() < MAX_HINTS {
+            map.hints.insert(chat.to_owned(), hint);
+        }
+        let lane = map.lanes.get(chat).cloned();
+        drop(map);
         if let Some(lane) = lane {
-            lane.rows().writing_until = Some(until);
             lane.arrived.notify_one();
         }
     }
@@ -176,10 +223,10 @@ impl Lanes {
         while !self.stop.is_cancelled() {
             let Some(first) = self.next(&chat, &lane).await else { break };
             let batch = match self.delivery.batch() {
-                Some(batch) => self.collect(first, batch, &lane).await,
+                Some(batch) => self.collect(&chat, first, batch, &lane).await,
                 None => vec![first],
             };
-            if self.stop.is_cancelled() || !self.deliver(batch, &lane).await {
+            if self.stop.is_cancelled() || !self.deliver(batch).await {
                 break;
             }
         }
@@ -240,7 +287,7 @@ impl Lanes {
 
     /// Collects the lines that travel together, waiting for the silence after the last one. The batch is sealed in the
     /// store before it goes out, so that a retry after a crash sends the same lines under the same id.
-    async fn collect(&self, first: Queued, batch: Batch, lane: &Arc<Lane>) -> Vec<Queued> {
+    async fn collect(&self, chat: &str, first: Queued, batch: Batch, lane: &Arc<Lane>) -> Vec<Queued> {
         let mut rows = vec![first];
         if let Some(sealed) = rows[0].batch {
             // What an earlier run sealed stays together and is not waited for.
@@ -257,7 +304,6 @@ impl Lanes {
         }
         loop {
             let mut closed = false;
-            let writing;
             {
                 let mut held = lane.rows();
                 while rows.len() < batch.max_lines {
@@ -275,8 +321,12 @@ impl Lanes {
                         }
                     }
                 }
-                writing = held.writing_until;
             }
+            let hint = self.map().hints.get(chat).copied();
+            let writing = hint.and_then(|hint| hint.writing_until);
+            closed |= hint
+                .and_then(|hint| hint.left)
+                .is_some_and(|left| rows.last().and_then(|row| self.delivery.said(row)) <= Some(left));
             let now = self.delivery.now();
             let latest = rows[0].committed.after(batch.max_wait);
             let silent = rows.last().map_or(now, |row| row.committed.after(batch.silence));
@@ -297,7 +347,7 @@ impl Lanes {
     }
 
     /// Delivers until it is settled. False at the stop signal.
-    async fn deliver(&self, mut batch: Vec<Queued>, lane: &Arc<Lane>) -> bool {
+    async fn deliver(&self, mut batch: Vec<Queued>) -> bool {
         loop {
             let wait = batch[0].next_try.since(self.delivery.now());
             if !wait.is_zero() {
@@ -325,7 +375,6 @@ impl Lanes {
                         row.next_try = next_try;
                         row.notices = notices;
                     }
-                    lane.rows().writing_until = None;
                 }
             }
         }

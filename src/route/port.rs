@@ -98,6 +98,10 @@ impl CorePort for Port {
         .boxed()
     }
 
+    fn original(&self, event: EventId) -> BoxFuture<'_, Result<Option<Vec<u8>>, Closed>> {
+        async move { self.store.original(event).await.map_err(closed) }.boxed()
+    }
+
     fn allows(&self, user: &UserId) -> bool {
         self.access.allows(user)
     }

@@ -30,6 +30,9 @@ const BATCH: usize = 256;
 /// How long the other lines of a batch wait for a user who is still writing.
 const WRITING: Duration = Duration::from_secs(60);
 
+/// How long a line that was sent may take to the lines that wait for it.
+const ARRIVES: Duration = Duration::from_secs(5);
+
 /// The router of one network. Cheap to clone.
 #[derive(Clone)]
 pub struct Router(Arc<Inner>);
@@ -180,7 +183,18 @@ impl Router {
     pub fn writing(&self, chat: &portway_bridges::api::Chat, active: bool) {
         let now = self.0.clock.now();
         let until = if active { now.after(WRITING) } else { now };
-        self.0.lanes.writing(&key::chat(chat), until);
+        self.0.lanes.writing(&key::chat(chat), now, until);
+    }
+
+    /// A user has sent a line: they are not writing it any more, but it is still on its way to the others.
+    pub fn said(&self, chat: &portway_bridges::api::Chat) {
+        let now = self.0.clock.now();
+        self.0.lanes.said(&key::chat(chat), now, now.after(ARRIVES));
+    }
+
+    /// A user went offline towards a contact: what waits for further lines goes out.
+    pub fn left(&self, chat: &portway_bridges::api::Chat) {
+        self.0.lanes.left(&key::chat(chat), self.0.clock.now());
     }
 
     /// The task that commits what came from XMPP, many stanzas in one transaction.

@@ -177,6 +177,11 @@ impl Component {
                 {
                     parts.directory.addressed(&user, &person, node).await;
                 }
+                if let Some(user) = access::user(from)
+                    && stanza.type_.as_deref() == Some("unavailable")
+                {
+                    parts.router.left(&Chat::Direct { user, person: person.clone() });
+                }
                 let name = parts.directory.name(&person).await;
                 let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
                 for answer in presence::answer(stanza, us, Some(&shown)) {
@@ -259,6 +264,7 @@ impl Component {
                     lang: stanza.lang.clone(),
                     ..Meta::default()
                 };
+                parts.router.said(&chat);
                 let speaker = Speaker::User { id: user, name: nick };
                 parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
             }

@@ -97,6 +97,23 @@ impl DataReader {
     }
 }
 
+/// A mail that came in chunks, with the line ends that the rest relies on: a bare CR or LF becomes CR LF.
+pub fn normalise(mail: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(mail.len());
+    let mut bytes = mail.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\r' => {
+                bytes.next_if_eq(&b'\n');
+                out.extend_from_slice(b"\r\n");
+            }
+            b'\n' => out.extend_from_slice(b"\r\n"),
+            byte => out.push(byte),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,6 +147,11 @@ mod tests {
         ] {
             assert_eq!(read(not_the_end), None, "{:?}", String::from_utf8_lossy(not_the_end));
         }
+    }
+
+    #[test]
+    fn chunks_get_whole_line_ends() {
+        assert_eq!(normalise(b"a\nb\rc\r\n\r\r\n."), b"a\r\nb\r\nc\r\n\r\n\r\n.");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
-use crate::api::{Chat, Core, Failed, Inbound, ItemId, Kind, PersonId, Sentence, Submission, Text, UserId};
-use crate::email::adapter::State;
+use super::arrival::Arrival;
+use crate::api::{Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Sentence, Submission, Text, UserId};
+use crate::email::adapter::{State, spelling_key};
 use crate::email::address::{self, Recipient};
+use crate::email::auth::{Author, Findings};
 use crate::email::bounce::{self, Bounce};
 use crate::email::from_mail::{self, Letter};
 use crate::email::thread::{self, Known};
@@ -16,6 +18,9 @@ const FIELDS: usize = 1000;
 
 /// How many stations a mail may have passed.
 const RECEIVED: usize = 50;
+
+/// How many other recipients are named.
+const NAMED: usize = 5;
 
 /// What becomes of a mail for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub enum Verdict {
     Loop,
     /// There is no such user.
     Unknown,
+    /// The author's domain asks to refuse it.
+    Forged,
 }
 
 impl Verdict {
@@ -39,38 +46,77 @@ impl Verdict {
     pub fn answer(self) -> &'static str {
         match self {
             Self::Ok => "250 2.6.0 accepted",
-            Self::Later => "451 4.3.0 cannot store it now",
+            Self::Later => "452 4.3.1 cannot store it now",
             Self::TooBig => "552 5.3.4 too big",
             Self::BigHeader => "552 5.3.4 the header is too big",
             Self::Loop => "554 5.4.6 this mail goes round in circles",
             Self::Unknown => "550 5.1.1 no such user here",
+            Self::Forged => "550 5.7.1 the policy (DMARC) of the author's domain asks to refuse this",
         }
     }
+}
+
+/// A mail as it came for one recipient.
+#[derive(Debug, Clone, Copy)]
+pub struct Mail<'a> {
+    /// The mail itself.
+    pub raw: &'a [u8],
+    /// The envelope sender; empty for none.
+    pub sender: &'a str,
+    /// The recipient as the peer wrote it.
+    pub recipient: &'a str,
+    /// What was found out about it.
+    pub findings: &'a Findings,
+}
+
+/// The fields of a header, folded lines and all.
+fn fields(mail: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let end = mail.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(mail.len());
+    let lines =
+        mail[..end].split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b" ") && !line.starts_with(b"\t"));
+    lines.map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        (line[..colon].trim_ascii(), line.get(colon + 1..).unwrap_or_default().trim_ascii())
+    })
 }
 
 /// What is refused whoever it is for.
 pub fn refuse(mail: &[u8]) -> Option<Verdict> {
     let end = mail.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(mail.len());
-    let header = &mail[..end];
-    if header.len() > HEADER {
+    if end > HEADER {
         return Some(Verdict::BigHeader);
     }
-    let mut fields = 0;
-    let mut received = 0;
-    for line in header.split(|byte| *byte == b'\n') {
-        if !line.starts_with(b" ") && !line.starts_with(b"\t") {
-            fields += 1;
-            received += usize::from(line.len() > 9 && line[..9].eq_ignore_ascii_case(b"Received:"));
-        }
+    let (mut count, mut received) = (0, 0);
+    for (name, _) in fields(mail) {
+        count += 1;
+        received += usize::from(name.eq_ignore_ascii_case(b"Received"));
     }
-    if fields > FIELDS {
+    if count > FIELDS {
         return Some(Verdict::BigHeader);
     }
     (received > RECEIVED).then_some(Verdict::Loop)
 }
 
+/// Whether a mail for a user has been here before: it bears our trace, our own domain wrote it, or it was delivered to
+/// this very recipient at an earlier station (RFC 9228). A list sends our mail to others of us, rightly; a bounce
+/// (without sender) may be by a mail server whose domain is ours.
+fn goes_round(mail: Mail<'_>, letter: &Letter, domain: &str, install: &str) -> bool {
+    let mut stations = false;
+    let (mut trace, mut list, mut delivered) = (false, false, false);
+    for (name, value) in fields(mail.raw) {
+        let is = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        stations |= is("Received");
+        trace |= is("X-Portway-Trace") && value == install.as_bytes();
+        list |= is("List-Id");
+        // The mail server in front may write it before it hands over; then it stands above all stations.
+        delivered |= stations && is("Delivered-To") && value.eq_ignore_ascii_case(mail.recipient.as_bytes());
+    }
+    let ours = letter.from.as_ref().is_some_and(|from| from.server() == domain);
+    delivered || (!list && (trace || (ours && !mail.sender.is_empty())))
+}
+
 /// Brings a mail to one recipient.
-pub async fn one(state: &State, core: &Core, mail: &[u8], recipient: &Recipient, sender: Option<&str>) -> Verdict {
+pub async fn one(state: &State, core: &Core, recipient: &Recipient, mail: Mail<'_>) -> Verdict {
     let user = match recipient {
         Recipient::User(user) => user.clone(),
         Recipient::Alias(alias) => match state.alias(core, alias).await {
@@ -78,16 +124,20 @@ pub async fn one(state: &State, core: &Core, mail: &[u8], recipient: &Recipient,
             Ok(None) => return Verdict::Unknown,
             Err(_) => return Verdict::Later,
         },
-        Recipient::Bounce(token) => return bounced(core, token, mail).await,
+        Recipient::Bounce(token) => return bounced(core, token, mail.raw).await,
         Recipient::Admin => return for_admin(core, mail).await,
         Recipient::Unknown | Recipient::Foreign => return Verdict::Unknown,
     };
-    let letter = from_mail::read(mail, core.now());
+    let letter = from_mail::read(mail.raw, core.now());
+    if goes_round(mail, &letter, &state.config.domain, &core.install_id()) {
+        core.loss("loop");
+        return Verdict::Loop;
+    }
     // Without a usable From the envelope says who it is from.
-    let person = letter.from.clone().or_else(|| address::person(sender.unwrap_or_default()));
+    let person = letter.from.clone().or_else(|| address::person(mail.sender));
     let person = person.or_else(|| PersonId::new("mailer-daemon", &state.config.domain).ok());
     let Some(person) = person else { return Verdict::Unknown };
-    let submission = submission(core, &user, &person, &letter, mail);
+    let Ok(submission) = submission(state, core, &user, &person, &letter, mail).await else { return Verdict::Later };
     match core.submit(submission).await {
         Ok(accepted) => {
             debug!(repeated = accepted.repeated, "a mail was committed");
@@ -97,47 +147,84 @@ pub async fn one(state: &State, core: &Core, mail: &[u8], recipient: &Recipient,
     }
 }
 
-fn submission(core: &Core, user: &UserId, person: &PersonId, letter: &Letter, mail: &[u8]) -> Submission {
-    let mut text = letter.text.clone();
+/// What the user reads.
+fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &Letter, mail: Mail<'_>) -> String {
+    let say = |sentence: Sentence| core.text(&sentence, None);
+    let mut lines = Vec::new();
+    if mail.findings.author == Author::Doubtful {
+        lines.push(say(Sentence::new("email.doubtful").with("person", address::print(person))));
+    }
+    let own = state.users(core).address(user);
+    let is_us = |address: &str| {
+        address.eq_ignore_ascii_case(mail.recipient)
+            || own.as_deref().is_some_and(|own| address.eq_ignore_ascii_case(own))
+    };
+    let others: Vec<&str> = letter.recipients.iter().map(String::as_str).filter(|address| !is_us(address)).collect();
+    if !others.is_empty() {
+        let named = others.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = others.len().saturating_sub(NAMED);
+        let key = if more == 0 { "email.also-to" } else { "email.also-to-more" };
+        lines.push(say(Sentence::new(key).with("others", named).with("more", more.to_string())));
+    }
+    if !letter.text.is_empty() {
+        lines.push(letter.text.clone());
+    }
     for about in &letter.attachments {
         core.loss("attachment");
-        let sentence = Sentence::new("email.attachment").with("about", about.clone());
-        text.push_str(if text.is_empty() { "" } else { "\n" });
-        text.push_str(&core.text(&sentence, None));
+        lines.push(say(Sentence::new("email.attachment").with("about", about.clone())));
     }
     if letter.too_long {
-        text.push('\n');
-        text.push_str(&core.text(&Sentence::new("email.kept"), None));
+        lines.push(say(Sentence::new("email.kept")));
     }
-    if text.trim().is_empty() {
-        text = match &letter.subject {
+    if letter.text.trim().is_empty() && letter.attachments.is_empty() {
+        lines.push(match &letter.subject {
             Some(subject) => subject.clone(),
-            None => core.text(&Sentence::new("email.no-text"), None),
-        };
+            None => say(Sentence::new("email.no-text")),
+        });
     }
+    lines.join("\n")
+}
+
+async fn submission(
+    state: &State,
+    core: &Core,
+    user: &UserId,
+    person: &PersonId,
+    letter: &Letter,
+    mail: Mail<'_>,
+) -> Result<Submission, Closed> {
     let known = Known {
         id: letter.message_id.clone(),
         references: letter.references.clone(),
         subject: letter.subject.clone(),
         at: letter.at.0,
     };
+    // Both sides call a conversation by one name: the one that the user's client gave it, where it did.
+    let named = core.get(&thread::name_key(user, person, known.root())).await?;
+    let name = named.and_then(|name| String::from_utf8(name).ok()).unwrap_or_else(|| thread::name(known.root()));
     let mut puts = vec![
         (thread::last_key(user, person), Some(known.bytes())),
         (thread::mail_key(user, person, &letter.message_id), Some(known.bytes())),
+        (thread::thread_key(user, person, &name), Some(known.bytes())),
     ];
-    // Answers go to the address as its owner writes it, or to where they are asked for.
+    if letter.trimmed {
+        puts.push((thread::cut_key(user, person), Some(letter.message_id.clone().into_bytes())));
+    }
+    // Answers go to the address as its owner writes it, or to where they are asked for; not where somebody else may
+    // have asked.
     if let Some(spelling) = letter.reply_to.as_ref().or(letter.from_spelling.as_ref())
+        && mail.findings.author != Author::Doubtful
         && address::split(spelling).is_some()
-        && (letter.reply_to.is_some() || *spelling != address::print(person))
     {
-        puts.push((super::super::adapter::spelling_key(user, person), Some(spelling.clone().into_bytes())));
+        let spelling = (*spelling != address::print(person)).then(|| spelling.clone().into_bytes());
+        puts.push((spelling_key(user, person), spelling));
     }
     let mut hash = Sha256::new();
     hash.update(letter.message_id.as_bytes());
     hash.update(b"\0");
     hash.update(user.to_string().as_bytes());
     hash.update(b"\0");
-    let body = mail.windows(4).position(|window| window == b"\r\n\r\n").map_or(mail, |at| &mail[at..]);
+    let body = mail.raw.windows(4).position(|window| window == b"\r\n\r\n").map_or(mail.raw, |at| &mail.raw[at..]);
     hash.update(body);
     let once: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     let event = Inbound {
@@ -145,44 +232,56 @@ fn submission(core: &Core, user: &UserId, person: &PersonId, letter: &Letter, ma
         other_ids: Vec::new(),
         chat: Chat::Direct { user: user.clone(), person: person.clone() },
         sender: person.clone(),
-        sender_name: letter.from_name.clone(),
+        sender_name: letter.from_name.clone().filter(|_| mail.findings.author != Author::Doubtful),
         at: letter.at,
         kind: Kind::Text(Text {
             subject: letter.subject.clone(),
-            thread: letter.references.first().map(|id| ItemId::new(id)),
-            ..Text::plain(text)
+            thread: Some(ItemId::new(&name)),
+            ..Text::plain(text(state, core, user, person, letter, mail))
         }),
     };
-    Submission {
+    let arrival = Arrival { sender: mail.sender, recipient: mail.recipient, findings: mail.findings };
+    Ok(Submission {
         events: vec![event],
         once: Some(format!("mail:{once}")),
         puts,
-        original: Some(mail.to_vec()),
+        original: Some(arrival.keep(mail.raw, letter.automatic, &state.config.domain)),
         ..Submission::default()
-    }
+    })
 }
 
-/// A mail to a bounce address: an error on the message that it is about.
+/// A mail to a bounce address: what it says of the message that it is about.
 async fn bounced(core: &Core, token: &str, mail: &[u8]) -> Verdict {
-    let (event, condition, sentence) = match bounce::read(&core.key("bounce"), token, mail) {
-        Bounce::Failed(event, condition, sentence) => (event, condition, sentence),
+    let report = match bounce::read(&core.key("bounce"), token, mail) {
+        Bounce::Report(report) => report,
         Bounce::Forged => {
             core.loss("forged-bounce");
             return Verdict::Ok;
         }
-        Bounce::NotOne | Bounce::Other(_) => return Verdict::Ok,
+        Bounce::NotOne => {
+            core.loss("no-report");
+            return Verdict::Ok;
+        }
+        Bounce::Nothing(_) => return Verdict::Ok,
     };
+    let event = report.event;
     let chat = match core.chat_of(event).await {
         Ok(Some(chat)) => chat,
         // We made that token, but the message is older than our memory.
-        Ok(None) => return Verdict::Ok,
+        Ok(None) => {
+            core.loss("late-bounce");
+            return Verdict::Ok;
+        }
         Err(_) => return Verdict::Later,
     };
     let Chat::Direct { person, .. } = &chat else { return Verdict::Ok };
-    info!(%event, %condition, "a mail came back");
-    let failed = Failed { event, condition, sentence, still_trying: false };
+    info!(%event, condition = %report.condition, still_trying = report.still_trying, "a mail came back");
+    // One notice of delay and one failure, however many reports there are.
+    let sort = if report.still_trying { "delay" } else { "bounce" };
+    let failed =
+        Failed { event, condition: report.condition, sentence: report.sentence, still_trying: report.still_trying };
     let inbound = Inbound {
-        id: Some(ItemId::new(&format!("bounce-{event}"))),
+        id: Some(ItemId::new(&format!("{sort}-{event}"))),
         other_ids: Vec::new(),
         sender: person.clone(),
         sender_name: None,
@@ -197,9 +296,11 @@ async fn bounced(core: &Core, token: &str, mail: &[u8]) -> Verdict {
 }
 
 /// Mail for postmaster or abuse is kept where the admin sees it: among the dead letters.
-async fn for_admin(core: &Core, mail: &[u8]) -> Verdict {
+async fn for_admin(core: &Core, mail: Mail<'_>) -> Verdict {
+    let arrival = Arrival { sender: mail.sender, recipient: mail.recipient, findings: mail.findings };
+    let kept = arrival.keep(mail.raw, true, "portway");
     let before = core.inbox(None, 1000).await.map(|items| items.last().map(|item| item.id));
-    let stored = core.submit(Submission { inbox: vec![mail.to_vec()], ..Submission::default() }).await;
+    let stored = core.submit(Submission { inbox: vec![kept], ..Submission::default() }).await;
     let (Ok(before), Ok(_)) = (before, stored) else { return Verdict::Later };
     for item in core.inbox(before, 1000).await.unwrap_or_default() {
         let _ = core.bury(item.id, "mail for postmaster or abuse").await;

@@ -1,52 +1,60 @@
 //! Taking mail: one engine with two faces, LMTP (RFC 2033) and SMTP (RFC 5321).
 
+pub mod arrival;
 mod data;
 mod deliver;
+mod envelope;
+mod listen;
+mod rate;
 mod session;
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+pub use self::listen::{Listener, acceptor};
+pub use self::rate::Rate;
+pub use self::session::run;
+
+use self::listen::Places;
 use super::adapter::State;
+use super::config::Face;
 use crate::api::{Core, Fatal, Stop};
 
-/// How many connections are served at once.
-const CONNECTIONS: usize = 100;
-
 /// Binds the listener.
-pub async fn bind(state: &State) -> Result<TcpListener, Fatal> {
-    let address = state.config.listen;
-    let listener = TcpListener::bind(address)
+pub async fn bind(state: &State) -> Result<Listener, Fatal> {
+    let place = &state.config.listen;
+    let listener = Listener::bind(place)
         .await
-        .map_err(|error| Fatal(format!("network.email.listen: cannot listen on {address}: {error}")))?;
-    if let Ok(bound) = listener.local_addr() {
+        .map_err(|error| Fatal(format!("network.email.listen: cannot listen on {place}: {error}")))?;
+    if let Some(bound) = listener.bound() {
         let _ = state.bound.set(bound);
     }
     Ok(listener)
 }
 
 /// Serves until the stop signal.
-pub async fn serve(state: Arc<State>, core: Core, listener: TcpListener, stop: Stop) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(state: Arc<State>, core: Core, listener: Listener, stop: Stop) {
+    let places = Arc::new(Places::default());
+    let one_peer = state.config.face == Face::Lmtp;
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = sessions.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    let Ok(place) = places.clone().try_acquire_owned() else {
-                        debug!(%peer, "too many connections");
+                Ok((mut stream, peer)) => {
+                    let Some(place) = places.take(peer, one_peer) else {
+                        debug!("too many mail connections");
+                        // Best effort: who does not read it is closed all the same.
+                        let _ = futures::FutureExt::now_or_never(stream.write_all(b"421 4.7.0 too many connections\r\n"));
                         continue;
                     };
-                    let _ = stream.set_nodelay(true);
                     let (state, core) = (state.clone(), core.clone());
                     sessions.spawn(async move {
-                        session::run(stream, &state, &core).await;
+                        run(stream, peer, &state, &core).await;
                         drop(place);
                     });
                 }

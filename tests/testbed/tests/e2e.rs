@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use portway_testbed::mail::OUTSIDE;
+use portway_testbed::imap;
+use portway_testbed::mail::{self as outside, OUTSIDE};
 use portway_testbed::matrix::Matrix;
 use portway_testbed::world::{HOST, Kind, SERVER_NAME, World, alice, ghost, in_world};
 use portway_testbed::xmpp::Xmpp;
@@ -21,6 +22,25 @@ async fn errors_and_restart(world: &mut World) -> Result<()> {
     // Taken by the mail server, and refused behind it: the bounce lands on that message.
     romeo.say(&format!("x%nowhere.example@mail.{HOST}"), "bounces-later", "hi").await?;
     expect(&romeo.error("bounces-later").await?, "error")?;
+    // Taken by the gateway, and refused by the XMPP server: whoever wrote the mail hears of it.
+    let (bob, ghost_town) = (format!("bob@{OUTSIDE}"), format!("no-such-user@mail.{HOST}"));
+    outside::send(world.mail.smtp, &format!("Bob <{bob}>"), &ghost_town, "Hello?", "Is anybody there?", None).await?;
+    let report = imap::wait(world.mail.imap, &bob, |mail| mail.contains("delivery-status")).await?;
+    for part in
+        [format!("Final-Recipient: rfc822; {ghost_town}"), "Action: failed".to_owned(), "auto-replied".to_owned()]
+    {
+        if !report.contains(&part) {
+            return Err(format!("{part} is missing in the report:\n{report}"));
+        }
+    }
+    // It is cut, and the rest is there for the asking.
+    let contact = format!("bob%{OUTSIDE}@mail.{HOST}");
+    let quoting = "Yes.\r\n\r\nOn Tue, 3 Mar 2026, Romeo wrote:\r\n> Coming to the ball?\r\n";
+    outside::send(world.mail.smtp, &format!("Bob <{bob}>"), &format!("romeo@mail.{HOST}"), "Ball", quoting, None)
+        .await?;
+    romeo.hear(&contact, "Yes.\n[...]").await?;
+    romeo.say(&contact, "show-all-of-it", "/full").await?;
+    romeo.hear(&contact, "Yes.\n\nOn Tue, 3 Mar 2026, Romeo wrote:\n> Coming to the ball?").await?;
     romeo.say(&format!("=zz%{SERVER_NAME}@matrix.{HOST}"), "bad-address", "hi").await?;
     expect(&romeo.error("bad-address").await?, "jid-malformed")?;
 
