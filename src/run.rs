@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory};
+use crate::identity::{Access, Directory, Limiter};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::port::Port;
@@ -21,7 +21,7 @@ use crate::text::Catalogue;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
-use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers};
+use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers, Tls, TlsError};
 
 /// How long everything may take to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -35,6 +35,9 @@ pub enum RunError {
     /// The store cannot be used.
     #[error("the store cannot be used: {0}")]
     Store(#[from] StoreError),
+    /// TLS to the XMPP server cannot be set up.
+    #[error("xmpp.tls: {0}")]
+    Tls(#[from] TlsError),
     /// Something cannot be listened on.
     #[error("cannot listen on {address}: {error}; is another gateway running, or is the port taken?")]
     Listen {
@@ -67,6 +70,7 @@ struct Attached {
 /// [`RunError`].
 pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let clock = Clock::system();
+    let tls = config.xmpp_tls_name.as_deref().map(Tls::system).transpose()?;
     let store = Store::open(&config.store_url, &config.data_dir, clock.clone()).await?;
     let metrics = Metrics::default();
     let texts = Arc::new(Catalogue::complete());
@@ -85,7 +89,18 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
     let mut attached = Vec::new();
     for network in &config.networks {
-        attached.push(attach(network, &config, &store, &texts, &metrics, &health, &clock, &stop, &mut tasks)?);
+        attached.push(attach(
+            network,
+            &config,
+            tls.clone(),
+            &store,
+            &texts,
+            &metrics,
+            &health,
+            &clock,
+            &stop,
+            &mut tasks,
+        )?);
     }
     let attached = Arc::new(attached);
     let pages = Pages {
@@ -130,6 +145,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
 fn attach(
     network: &NetworkConfig,
     config: &Config,
+    tls: Option<Tls>,
     store: &Store,
     texts: &Arc<Catalogue>,
     metrics: &Metrics,
@@ -156,6 +172,7 @@ fn attach(
         secret: network.secret.clone(),
         host: config.xmpp_host.clone(),
         port: config.xmpp_port,
+        tls,
         limits: Limits::default(),
         timers: Timers::default(),
     };
@@ -188,6 +205,7 @@ fn attach(
         router: router.clone(),
         store: store.clone(),
         access: access.clone(),
+        limiter: Limiter::new(config.user_rate, config.user_burst),
         directory: directory.clone(),
         muc,
         texts: texts.clone(),

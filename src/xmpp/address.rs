@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_contract_s_examples() {
+    fn j5_the_contract_s_examples() {
         for (local, server, localpart) in [
             ("alice", "matrix.org", "alice%matrix.org"),
             ("Bob", "hs.example:8448", "=42ob%hs.example=3a8448"),
@@ -248,7 +248,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
+        fn j5_every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
             let person = PersonId::new(&local, &server).unwrap();
             if let Ok(localpart) = of_person(&person) {
                 prop_assert!(localpart.is_ascii() && localpart.len() <= MAX_PART);
@@ -259,7 +259,7 @@ mod tests {
         }
 
         #[test]
-        fn every_room_round_trips(opaque in ".{1,80}", server in proptest::option::of(".{1,60}"), alias: bool) {
+        fn j5_every_room_round_trips(opaque in ".{1,80}", server in proptest::option::of(".{1,60}"), alias: bool) {
             let room = match (alias, &server) {
                 (true, Some(server)) => RoomId::alias(&opaque, server).unwrap(),
                 _ => RoomId::id(&opaque, server.as_deref()).unwrap(),

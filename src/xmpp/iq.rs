@@ -1,8 +1,15 @@
 //! Answers to IQs of chats of two and of the gateway itself: exactly one for each request (RFC 6120, section 8.2.3).
+//!
+//! Requests are read leniently from the element, answers are types of `xmpp-parsers` where it has one.
+
+use std::sync::LazyLock;
 
 use minidom::Element;
-use portway_bridges::api::{Adapter, Address, Condition, Descriptor};
-use sha1::{Digest, Sha1};
+use portway_bridges::api::{Adapter, Address, Condition, Descriptor, Sentence};
+use xmpp_parsers::caps::{self, Caps};
+use xmpp_parsers::disco::{DiscoInfoResult, Identity};
+use xmpp_parsers::hashes::{Algo, Hash};
+use xmpp_parsers::version::VersionResult;
 
 use super::address;
 use super::error::{self, ErrorType, usual_type};
@@ -21,7 +28,6 @@ pub mod ns {
     pub const GATEWAY: &str = "jabber:iq:gateway";
     pub const VCARD: &str = "vcard-temp";
     pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
-    pub const CAPS: &str = "http://jabber.org/protocol/caps";
 }
 
 /// Nodes on which OMEMO clients look for devices.
@@ -57,6 +63,15 @@ pub struct Context<'a> {
     pub texts: &'a Catalogue,
 }
 
+/// Whether a request to the gateway itself is one that anybody may ask: what it is, and whether it lives.
+#[must_use]
+pub fn is_public(query: &Stanza) -> bool {
+    const PUBLIC: [&str; 4] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::VERSION, ns::PING];
+    query.kind == StanzaKind::Iq
+        && query.type_.as_deref() == Some("get")
+        && query.element.children().all(|payload| PUBLIC.contains(&payload.ns().as_str()))
+}
+
 /// Answers a request that is not for a room. `None` where there is nothing to answer.
 pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Option<OutStanza> {
     if query.kind != StanzaKind::Iq {
@@ -75,10 +90,7 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
     let Some(node) = us.jid().node() else { return gateway(query, us, payload, set, context) };
     let meant = match context.directory.resolve(node) {
         Ok(meant) => meant,
-        Err(refusal) => {
-            let text = context.texts.text(&refusal.sentence, query.lang.as_deref());
-            return refuse(query, us, refusal.condition, &text);
-        }
+        Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match meant {
         Meant::Person(person) if !set => {
@@ -106,17 +118,14 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
             identities.push(("account", "registered"));
             features.push("http://jabber.org/protocol/muc");
         }
-        let name = format!("{} gateway", context.descriptor.name);
+        let name = context.texts.text(&gateway_name(context.descriptor), query.lang.as_deref());
         return result(query, us, Some(info(&identities, &name, &features)));
     }
     if payload.is("query", ns::DISCO_ITEMS) && !set {
         return result(query, us, Some(Element::bare("query", ns::DISCO_ITEMS)));
     }
     if payload.is("query", ns::VERSION) && !set {
-        let mut version = Element::bare("query", ns::VERSION);
-        version.append_child(xml::text("name", ns::VERSION, "Portway"));
-        version.append_child(xml::text("version", ns::VERSION, env!("CARGO_PKG_VERSION")));
-        return result(query, us, Some(version));
+        return result(query, us, Some(version()));
     }
     if payload.is("query", ns::GATEWAY) {
         return prompt(query, us, payload, set, context);
@@ -128,7 +137,8 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
 fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &Context<'_>) -> Option<OutStanza> {
     let mut answer = Element::bare("query", ns::GATEWAY);
     if !set {
-        let text = format!("Enter an address on {}", context.descriptor.name);
+        let sentence = Sentence::new("core.prompt").with("network", context.descriptor.name);
+        let text = context.texts.text(&sentence, query.lang.as_deref());
         answer.append_child(xml::text("desc", ns::GATEWAY, &text));
         answer.append_child(Element::bare("prompt", ns::GATEWAY));
         return result(query, us, Some(answer));
@@ -137,10 +147,7 @@ fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &C
     let localpart = match context.adapter.resolve(&typed) {
         Ok(Address::Person(person)) => address::of_person(&context.adapter.canonical(&person)),
         Ok(Address::Room(room)) => address::of_room(&room),
-        Err(refusal) => {
-            let text = context.texts.text(&refusal.sentence, query.lang.as_deref());
-            return refuse(query, us, refusal.condition, &text);
-        }
+        Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match localpart {
         Ok(localpart) => {
@@ -149,8 +156,25 @@ fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &C
             answer.append_child(xml::text("prompt", ns::GATEWAY, &jid));
             result(query, us, Some(answer))
         }
-        Err(error) => refuse(query, us, Condition::JidMalformed, &error.to_string()),
+        Err(error) => {
+            let sentence = Sentence::new("core.bad-address")
+                .with("why", error.to_string())
+                .with("component", us.jid().domain().to_owned());
+            refuse_in(query, us, Condition::JidMalformed, &sentence, context.texts)
+        }
     }
+}
+
+/// What the gateway itself is called.
+#[must_use]
+pub fn gateway_name(descriptor: &Descriptor) -> Sentence {
+    Sentence::new("core.gateway-name").with("network", descriptor.name)
+}
+
+/// The answer of XEP-0092.
+fn version() -> Element {
+    let version = VersionResult { name: "Portway".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), os: None };
+    version.into()
 }
 
 fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option<OutStanza> {
@@ -159,7 +183,7 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
             let features = [ns::DISCO_INFO, ns::PUBSUB, ns::VCARD];
             result(query, us, Some(info(&[("account", "registered"), ("pubsub", "pep")], "", &features)))
         } else {
-            let mut answer = info(&[("client", "pc")], "", &CONTACT_FEATURES);
+            let mut answer = Element::from(contact_info());
             match payload.attr("node") {
                 Some(node) if node != format!("{CAPS_NODE}#{}", caps_hash()) => {
                     return refuse(query, us, Condition::ItemNotFound, "");
@@ -177,10 +201,7 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
         return result(query, us, None);
     }
     if payload.is("query", ns::VERSION) && !us.jid().is_bare() {
-        let mut version = Element::bare("query", ns::VERSION);
-        version.append_child(xml::text("name", ns::VERSION, "Portway"));
-        version.append_child(xml::text("version", ns::VERSION, env!("CARGO_PKG_VERSION")));
-        return result(query, us, Some(version));
+        return result(query, us, Some(version()));
     }
     if payload.is("vCard", ns::VCARD) {
         let mut card = Element::bare("vCard", ns::VCARD);
@@ -203,35 +224,45 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
 /// A disco#info answer (XEP-0030), in the order in which identities count.
 #[must_use]
 pub fn info(identities: &[(&str, &str)], name: &str, features: &[&str]) -> Element {
-    let mut query = Element::bare("query", ns::DISCO_INFO);
-    for (category, type_) in identities {
-        let mut identity = xml::element("identity", ns::DISCO_INFO, &[("category", category), ("type", type_)]);
-        if !name.is_empty() {
-            xml::set(&mut identity, "name", name);
-        }
-        query.append_child(identity);
+    disco(identities, Some(name).filter(|name| !name.is_empty()), features).into()
+}
+
+fn disco(identities: &[(&str, &str)], name: Option<&str>, features: &[&str]) -> DiscoInfoResult {
+    let identity = |(category, type_): &(&str, &str)| Identity {
+        category: (*category).to_owned(),
+        type_: (*type_).to_owned(),
+        lang: None,
+        name: name.map(str::to_owned),
+    };
+    DiscoInfoResult {
+        node: None,
+        identities: identities.iter().map(identity).collect(),
+        features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        extensions: Vec::new(),
     }
-    for feature in features {
-        query.append_child(xml::element("feature", ns::DISCO_INFO, &[("var", feature)]));
-    }
-    query
+}
+
+/// What the device of every contact can do.
+fn contact_info() -> DiscoInfoResult {
+    disco(&[("client", "pc")], None, &CONTACT_FEATURES)
 }
 
 /// The capabilities of contacts for their presence (XEP-0115).
 #[must_use]
 pub fn caps() -> Element {
-    xml::element("c", ns::CAPS, &[("hash", "sha-1"), ("node", CAPS_NODE), ("ver", &caps_hash())])
+    Caps::new(CAPS_NODE, Hash { hash: CAPS_HASH.clone(), algo: Algo::Sha_1 }).into()
 }
 
+/// SHA-1 of [`contact_info`] as XEP-0115 writes it, in bytes.
+static CAPS_HASH: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let hash = caps::hash_caps(&caps::compute_disco(&contact_info()), Algo::Sha_1);
+    hash.map(|hash| hash.hash).unwrap_or_default()
+});
+
+/// The hash as presence and nodes carry it, in base64.
 fn caps_hash() -> String {
     use base64::Engine as _;
-    static HASH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let mut features = CONTACT_FEATURES;
-        features.sort_unstable();
-        let text = format!("client/pc//<{}<", features.join("<"));
-        base64::engine::general_purpose::STANDARD.encode(Sha1::digest(text))
-    });
-    HASH.clone()
+    base64::engine::general_purpose::STANDARD.encode(&*CAPS_HASH)
 }
 
 /// A result.
@@ -243,6 +274,19 @@ pub fn result(query: &Stanza, us: &OurJid, payload: Option<Element>) -> Option<O
         Some(payload) => answer.with(payload),
         None => answer,
     })
+}
+
+/// An error of the usual type, with words in the language of the request.
+fn refuse_in(
+    query: &Stanza,
+    us: &OurJid,
+    condition: Condition,
+    sentence: &Sentence,
+    texts: &Catalogue,
+) -> Option<OutStanza> {
+    let lang = query.lang.as_deref();
+    let (text, lang) = (texts.text(sentence, lang), texts.language(sentence, lang));
+    error::reply_in(query, us, condition, usual_type(condition), &text, lang)
 }
 
 /// An error of the usual type.
