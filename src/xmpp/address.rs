@@ -257,7 +257,10 @@ mod tests {
     #[test]
     fn j2_upper_and_lower_case_are_different_people() {
         let of = |local: &str| of_person(&PersonId::new(local, "x").unwrap()).unwrap();
-        assert_eq!((of("Alice"), of("alice"), of("ALICE")), ("=41lice%x".into(), "alice%x".into(), "=41=4c=49=43=45%x".into()));
+        assert_eq!(
+            (of("Alice"), of("alice"), of("ALICE")),
+            ("=41lice%x".into(), "alice%x".into(), "=41=4c=49=43=45%x".into())
+        );
         // What a server's preparation does to the localpart changes nothing.
         assert_eq!(parse(&of("Alice").to_lowercase()), Ok(Parsed::Person(PersonId::new("Alice", "x").unwrap())));
     }

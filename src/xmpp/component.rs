@@ -1,5 +1,6 @@
 //! One attached component: what comes from the link goes to the part that it is for.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,20 +154,23 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.too-fast"));
             return;
         }
-        let room = us.jid().node().filter(|node| parts.descriptor.rooms && node.starts_with(['#', '!']));
-        match room {
-            Some(face) => match parts.directory.resolve(face) {
-                Ok(Meant::Room(room)) => self.to_room(&stanza, &us, room).await,
-                Ok(Meant::Person(_)) => {
-                    self.refuse_stanza(&stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
-                }
-                Err(refusal) => self.refuse_stanza(&stanza, refusal.condition, &refusal.sentence),
-            },
-            None => match stanza.kind {
-                StanzaKind::Iq => self.iq(stanza, us),
-                StanzaKind::Presence => self.presence(&stanza, &us).await,
-                StanzaKind::Message => self.message(stanza, &us).await,
-            },
+        if let Some(room) = self.room(&us) {
+            return self.to_room(&stanza, &us, room).await;
+        }
+        match stanza.kind {
+            StanzaKind::Iq => self.iq(stanza, us),
+            StanzaKind::Presence => self.presence(&stanza, &us).await,
+            StanzaKind::Message => self.message(stanza, &us).await,
+        }
+    }
+
+    /// The room that an address means, if it means one: in our grammar, or as somebody typed it (`%23town%3aserver`).
+    fn room(&self, us: &OurJid) -> Option<RoomId> {
+        let parts = &self.0.parts;
+        let face = us.jid().node().filter(|node| parts.descriptor.rooms && node.starts_with(['#', '!', '%']))?;
+        match parts.directory.resolve(face) {
+            Ok(Meant::Room(room)) => Some(room),
+            Ok(Meant::Person(_)) | Err(_) => None,
         }
     }
 
@@ -195,7 +199,8 @@ impl Component {
         let parts = &self.0.parts;
         let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
             let name = parts.texts.text(&iq::gateway_name(&parts.descriptor), stanza.lang.as_deref());
-            for answer in presence::answer(stanza, us, Some(&name)) {
+            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts);
+            for answer in presence::answer(stanza, us, Some(&name), &caps) {
                 self.send(&answer, Priority::Low);
             }
             return;
@@ -209,9 +214,12 @@ impl Component {
                 }
                 let name = parts.directory.name(&person).await;
                 let name = name.unwrap_or_else(|| parts.adapter.print_person(&person));
-                for answer in presence::answer(stanza, us, Some(&name)) {
+                for answer in presence::answer(stanza, us, Some(&name), &iq::caps()) {
                     self.send(&answer, Priority::Low);
                 }
+            }
+            Ok(Meant::Room(_)) if matches!(stanza.type_.as_deref(), Some("subscribe") | None) => {
+                self.refuse_stanza(stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
             }
             Ok(Meant::Room(_)) => {}
             Err(refusal) if matches!(stanza.type_.as_deref(), Some("subscribe") | None) => {
@@ -349,6 +357,11 @@ impl Component {
                 Effect::Accept(item) => parts.router.accept(item).await,
                 Effect::Enter { ticket, user, nick, room } => self.enter(ticket, user, nick, room),
                 Effect::Persist(rows) => {
+                    for row in &rows {
+                        if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
+                            parts.directory.joined(&user, &row.room, &row.face).await;
+                        }
+                    }
                     let rows = rows
                         .into_iter()
                         .map(|row| crate::store::OccupantRow { network: parts.network.to_string(), ..row });
@@ -423,6 +436,13 @@ impl Component {
         items
     }
 
+    /// The item with a name for its speaker: clients that do not take the escapes out of addresses show nothing better.
+    fn named<'a>(&self, item: &'a Item) -> Cow<'a, Item> {
+        let Speaker::Person { id, name: None } = &item.speaker else { return Cow::Borrowed(item) };
+        let name = Some(self.0.parts.adapter.print_person(id));
+        Cow::Owned(Item { speaker: Speaker::Person { id: id.clone(), name }, ..item.clone() })
+    }
+
     fn refuse_stanza(&self, stanza: &Stanza, condition: Condition, sentence: &Sentence) {
         let parts = &self.0.parts;
         let Some(us) = stanza.to.as_ref().and_then(|to| parts.domain.own(to)) else { return };
@@ -446,7 +466,8 @@ impl XmppSide for Component {
         let now = parts.clock.now();
         match &item.chat {
             Chat::Direct { .. } => {
-                to_stanza::direct(item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
+                let item = self.named(item);
+                to_stanza::direct(&item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
             }
             Chat::Room(_) => parts.muc.render(id, item, now),
         }

@@ -27,6 +27,7 @@ pub mod ns {
     pub const PING: &str = "urn:xmpp:ping";
     pub const GATEWAY: &str = "jabber:iq:gateway";
     pub const VCARD: &str = "vcard-temp";
+    pub const CAPS: &str = "http://jabber.org/protocol/caps";
     pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 }
 
@@ -35,7 +36,7 @@ const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "u
 
 /// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
 const CONTACT_FEATURES: [&str; 11] = [
-    "http://jabber.org/protocol/caps",
+    ns::CAPS,
     "http://jabber.org/protocol/chatstates",
     ns::DISCO_INFO,
     "urn:xmpp:chat-markers:0",
@@ -48,8 +49,9 @@ const CONTACT_FEATURES: [&str; 11] = [
     ns::VCARD,
 ];
 
-/// The node of XEP-0115.
+/// The nodes of XEP-0115, of contacts and of the gateway itself.
 const CAPS_NODE: &str = "urn:portway:contact";
+const GATEWAY_NODE: &str = "urn:portway:gateway";
 
 /// What answering needs to know.
 pub struct Context<'a> {
@@ -107,19 +109,8 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
         return result(query, us, None);
     }
     if payload.is("query", ns::DISCO_INFO) && !set {
-        if payload.attr("node").is_some() {
-            return refuse(query, us, Condition::ItemNotFound, "");
-        }
-        let mut features = vec![ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VERSION];
-        let mut identities = vec![("gateway", context.descriptor.disco_type)];
-        if context.descriptor.rooms {
-            identities.push(("conference", "text"));
-            // Clients that look at one identity only take a domain with rooms for a chat room without this.
-            identities.push(("account", "registered"));
-            features.push("http://jabber.org/protocol/muc");
-        }
-        let name = context.texts.text(&gateway_name(context.descriptor), query.lang.as_deref());
-        return result(query, us, Some(info(&identities, &name, &features)));
+        let info = gateway_info(context.descriptor, context.texts);
+        return disco_answer(query, us, payload, info, GATEWAY_NODE);
     }
     if payload.is("query", ns::DISCO_ITEMS) && !set {
         return result(query, us, Some(Element::bare("query", ns::DISCO_ITEMS)));
@@ -183,15 +174,7 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
             let features = [ns::DISCO_INFO, ns::PUBSUB, ns::VCARD];
             result(query, us, Some(info(&[("account", "registered"), ("pubsub", "pep")], "", &features)))
         } else {
-            let mut answer = Element::from(contact_info());
-            match payload.attr("node") {
-                Some(node) if node != format!("{CAPS_NODE}#{}", caps_hash()) => {
-                    return refuse(query, us, Condition::ItemNotFound, "");
-                }
-                Some(node) => xml::set(&mut answer, "node", node),
-                None => {}
-            }
-            result(query, us, Some(answer))
+            disco_answer(query, us, payload, contact_info(), CAPS_NODE)
         };
     }
     if payload.is("query", ns::DISCO_ITEMS) {
@@ -247,22 +230,56 @@ fn contact_info() -> DiscoInfoResult {
     disco(&[("client", "pc")], None, &CONTACT_FEATURES)
 }
 
-/// The capabilities of contacts for their presence (XEP-0115).
-#[must_use]
-pub fn caps() -> Element {
-    Caps::new(CAPS_NODE, Hash { hash: CAPS_HASH.clone(), algo: Algo::Sha_1 }).into()
+/// What the gateway itself is and can do. Its name is English in every answer, so that one hash serves everybody.
+fn gateway_info(descriptor: &Descriptor, texts: &Catalogue) -> DiscoInfoResult {
+    let mut features = vec![ns::CAPS, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VERSION];
+    let mut identities = vec![("gateway", descriptor.disco_type)];
+    if descriptor.rooms {
+        identities.push(("conference", "text"));
+        // Clients that look at one identity only take a domain with rooms for a chat room without this.
+        identities.push(("account", "registered"));
+        features.push("http://jabber.org/protocol/muc");
+    }
+    disco(&identities, Some(&texts.text(&gateway_name(descriptor), None)), &features)
 }
 
-/// SHA-1 of [`contact_info`] as XEP-0115 writes it, in bytes.
-static CAPS_HASH: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let hash = caps::hash_caps(&caps::compute_disco(&contact_info()), Algo::Sha_1);
-    hash.map(|hash| hash.hash).unwrap_or_default()
-});
+/// A disco#info answer, also to the node that its capabilities name; other nodes there are none.
+fn disco_answer(
+    query: &Stanza,
+    us: &OurJid,
+    payload: &Element,
+    info: DiscoInfoResult,
+    caps_node: &str,
+) -> Option<OutStanza> {
+    let node = payload.attr("node");
+    if node.is_some_and(|node| node != format!("{caps_node}#{}", base64(&caps_hash(&info)))) {
+        return refuse(query, us, Condition::ItemNotFound, "");
+    }
+    result(query, us, Some(DiscoInfoResult { node: node.map(str::to_owned), ..info }.into()))
+}
 
-/// The hash as presence and nodes carry it, in base64.
-fn caps_hash() -> String {
+/// The capabilities of contacts for their presence (XEP-0115): the same for all.
+#[must_use]
+pub fn caps() -> Element {
+    static HASH: LazyLock<Vec<u8>> = LazyLock::new(|| caps_hash(&contact_info()));
+    Caps::new(CAPS_NODE, Hash { hash: HASH.clone(), algo: Algo::Sha_1 }).into()
+}
+
+/// The capabilities of the gateway for its presence: clients find gateways by them.
+#[must_use]
+pub fn gateway_caps(descriptor: &Descriptor, texts: &Catalogue) -> Element {
+    let hash = caps_hash(&gateway_info(descriptor, texts));
+    Caps::new(GATEWAY_NODE, Hash { hash, algo: Algo::Sha_1 }).into()
+}
+
+/// SHA-1 of an answer as XEP-0115 writes it.
+fn caps_hash(info: &DiscoInfoResult) -> Vec<u8> {
+    caps::hash_caps(&caps::compute_disco(info), Algo::Sha_1).map(|hash| hash.hash).unwrap_or_default()
+}
+
+fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(&*CAPS_HASH)
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// A result.

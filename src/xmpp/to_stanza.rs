@@ -108,8 +108,8 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
         }
         Kind::Encrypted { scheme } => chat.notice(say(&Sentence::new("core.encrypted").with("scheme", scheme.clone()))),
         Kind::Membership(Membership::Invite { room, reason, name, .. }) => {
-            let Some(room_jid) = address::of_room(room).ok().and_then(|node| context.domain.address(Some(&node), None))
-            else {
+            let node = item.meta.room.clone().or_else(|| address::of_room(room).ok());
+            let Some(room_jid) = node.and_then(|node| context.domain.address(Some(&node), None)) else {
                 return Vec::new();
             };
             let room_jid = room_jid.jid().as_str();

@@ -1,12 +1,9 @@
 //! TLS on the component link (L13): whom it trusts, and what the admin reads where it does not.
 
-#[path = "support/fake_server.rs"]
-mod fake_server;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_server::FakeServer;
+use crate::support::fake_server::FakeServer;
 use portway::config::Secret;
 use portway::xmpp::jid::Jid;
 use portway::xmpp::stanza::{Domain, NS_CLIENT, OutStanza, StanzaKind};

@@ -1,12 +1,9 @@
 //! The component link against a scripted server. A name that begins with a number proves that requirement of
 //! `docs/src/developer/tests.md`.
 
-#[path = "support/fake_server.rs"]
-mod fake_server;
-
 use std::time::Duration;
 
-use fake_server::{Connection, FakeServer, is_ping};
+use crate::support::fake_server::{Connection, FakeServer, is_ping};
 use minidom::Element;
 use portway::config::Secret;
 use portway::xmpp::jid::Jid;
