@@ -350,6 +350,13 @@ impl Component {
     /// Does what the rooms want done, in order.
     async fn perform(&self, effects: Vec<Effect>) {
         let parts = &self.0.parts;
+        // Whoever is shown a room may be invited to it the next moment, and by the same address.
+        let rows = effects.iter().filter_map(|effect| if let Effect::Persist(rows) = effect { Some(rows) } else { None });
+        for row in rows.flatten() {
+            if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
+                parts.directory.joined(&user, &row.room, &row.face).await;
+            }
+        }
         for effect in effects {
             match effect {
                 Effect::Send(stanza) => self.send(&stanza, Priority::Normal),
@@ -357,11 +364,6 @@ impl Component {
                 Effect::Accept(item) => parts.router.accept(item).await,
                 Effect::Enter { ticket, user, nick, room } => self.enter(ticket, user, nick, room),
                 Effect::Persist(rows) => {
-                    for row in &rows {
-                        if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
-                            parts.directory.joined(&user, &row.room, &row.face).await;
-                        }
-                    }
                     let rows = rows
                         .into_iter()
                         .map(|row| crate::store::OccupantRow { network: parts.network.to_string(), ..row });
