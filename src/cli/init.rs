@@ -100,8 +100,10 @@ fn configuration<'a>(
             quoted(&secret())
         ));
         for line in descriptor.config_example.lines() {
-            let key = line.split('=').next().unwrap_or_default().trim();
-            if descriptor.secret_keys.contains(&key) {
+            let (key, value) = line.split_once('=').unwrap_or_default();
+            let key = key.trim();
+            // Not every secret can be made up: a smarthost's password is the smarthost's.
+            if descriptor.secret_keys.contains(&key) && value.trim().starts_with("\"change me") {
                 text.push_str(&format!("{key} = {}\n", quoted(&secret())));
             } else {
                 text.push_str(&line.replace("example.org", domain));

@@ -57,6 +57,10 @@ impl Reader {
             }
             let Some(name) = key.strip_suffix("_file").filter(|name| names.contains(name)) else { continue };
             let name = name.to_owned();
+            if self.settings.iter().any(|other| other.section == *section && other.key == name) {
+                self.fault(n, &format!("{name} is set as well; keep one of them"));
+                continue;
+            }
             let Some(path) = self.settings[n].value.as_str().map(PathBuf::from) else {
                 self.fault(n, "must be a path in quotes");
                 continue;
@@ -195,33 +199,45 @@ impl Reader {
                 for (key, text) in errors.0 {
                     match self.find(&section, &key) {
                         Some(n) => self.fault(n, &text),
-                        None => self.faults.push(format!("[{section}] {key}: {text}")),
+                        None => self.missing(&section, &key, &text),
                     }
                 }
             }
             let (Some(component), Some(secret)) = (component, secret) else { continue };
             match Domain::new(&component) {
                 Ok(domain) if networks.iter().any(|other| other.component == domain) => {
-                    self.faults
-                        .push(format!("[{section}] component: {component} is another network's component already"));
+                    self.fault_at(
+                        &section,
+                        "component",
+                        &format!("{component} is another network's component already"),
+                    );
                 }
                 Ok(domain) => {
                     networks.push(NetworkConfig { id, component: domain, secret: Secret::new(secret), raw });
                 }
-                Err(error) => self.faults.push(format!("[{section}] component: {error}")),
+                Err(error) => self.fault_at(&section, "component", &error.to_string()),
             }
         }
         networks
     }
 
     fn required(&mut self, section: &str, key: &str) -> Option<String> {
-        match self.find(section, key) {
-            Some(_) => Some(self.text(section, key)).filter(|text| !text.is_empty()),
-            None => {
-                self.faults.push(format!("[{section}] {key} is missing"));
-                None
-            }
+        let Some(n) = self.find(section, key) else {
+            self.missing(section, key, "is missing");
+            return None;
+        };
+        let text = self.text(section, key);
+        if text.is_empty() && self.settings[n].value.is_str() {
+            self.fault(n, "is empty");
         }
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// A fault of a key that is not there: the place is that of its section.
+    fn missing(&mut self, section: &str, key: &str, text: &str) {
+        let place = self.settings.iter().find(|setting| setting.section == section).map(|setting| &setting.source);
+        let place = place.map(|source| format!("{source}: ")).unwrap_or_default();
+        self.faults.push(format!("{place}[{section}] {key} {text}"));
     }
 
     fn find(&self, section: &str, key: &str) -> Option<usize> {

@@ -351,10 +351,12 @@ impl Component {
     async fn perform(&self, effects: Vec<Effect>) {
         let parts = &self.0.parts;
         // Whoever is shown a room may be invited to it the next moment, and by the same address.
-        let rows = effects.iter().filter_map(|effect| if let Effect::Persist(rows) = effect { Some(rows) } else { None });
-        for row in rows.flatten() {
-            if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
-                parts.directory.joined(&user, &row.room, &row.face).await;
+        for effect in &effects {
+            let Effect::Persist(rows) = effect else { continue };
+            for row in rows {
+                if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
+                    parts.directory.joined(&user, &row.room, &row.face).await;
+                }
             }
         }
         for effect in effects {
