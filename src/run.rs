@@ -16,7 +16,7 @@ use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
-use crate::store::{Direction, Retention, Store, StoreError};
+use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::muc::{Muc, MucConfig};
@@ -295,7 +295,12 @@ fn refresh(
         let (store, metrics, attached, clock) = (store.clone(), metrics.clone(), attached.clone(), clock.clone());
         async move {
             let depths = store.depth().await.unwrap_or_default();
+            let identities = store.identity_counts().await.unwrap_or_default();
             for network in attached.iter() {
+                for kind in [IdentityKind::Person, IdentityKind::Room, IdentityKind::User] {
+                    let found = identities.iter().find(|(name, of, _)| *name == *network.network && *of == kind);
+                    metrics.identities(&network.network, kind, found.map_or(0, |(_, _, count)| *count));
+                }
                 let stats = network.link.stats();
                 metrics.link(&network.network, stats.up, stats.reconnects, stats.rejected);
                 for direction in [Direction::ToNetwork, Direction::ToXmpp] {

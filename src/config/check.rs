@@ -180,7 +180,9 @@ impl Reader {
         ids.dedup();
         ids.retain(|id| descriptor(id).is_some());
         if ids.is_empty() && self.faults.is_empty() {
-            self.faults.push("no network is configured; add a section such as [network.matrix]".to_owned());
+            let ids: Vec<&str> = portway_bridges::NETWORKS.iter().map(|network| network.describe().id).collect();
+            self.faults
+                .push(format!("no network is configured; add a section [network.…] for one of {}", ids.join(", ")));
         }
         let mut networks: Vec<NetworkConfig> = Vec::new();
         for id in ids {

@@ -165,3 +165,48 @@ async fn l2_every_stanza_comes_from_our_domain_and_goes_to_somebody() {
         assert!(portway::xmpp::jid::Jid::parse(to).is_ok(), "{text}");
     }
 }
+
+#[tokio::test]
+async fn metrics_count_what_waits_what_arrived_what_was_lost_and_who_is_known() {
+    let mut gateway = Gateway::open().await;
+    gateway.peer.fail("carl@loopback", Some("temporary")).await;
+    gateway.say("m1", "bob%loopback", "hello", "<request xmlns='urn:xmpp:receipts'/>").await;
+    gateway.stanza(|stanza| stanza.has_child("received", "urn:xmpp:receipts")).await;
+    gateway.say("m2", "carl%loopback", "wait", "").await;
+    gateway.hear("b1", "bob@loopback", "hi").await;
+    gateway.stanza(|stanza| body(stanza) == "hi").await;
+    let stranger = Item {
+        id: "x".into(),
+        user: Some("eve@evil.example".into()),
+        person: Some("bob@loopback".into()),
+        kind: "text".into(),
+        body: Some("psst".into()),
+        ..Item::default()
+    };
+    gateway.peer.say(std::iter::once(stranger)).await;
+    gateway.hear("b2", "bob@loopback", "after").await;
+    gateway.stanza(|stanza| body(stanza) == "after").await;
+    let expected = [
+        "portway_queue_depth{network=\"loopback\",direction=\"to_network\"} 1",
+        "portway_queue_age_seconds{network=\"loopback\",direction=\"to_network\"} ",
+        "portway_delivery_seconds_count{network=\"loopback\",direction=\"to_network\"} 1",
+        "portway_delivery_seconds_count{network=\"loopback\",direction=\"to_xmpp\"} ",
+        "portway_losses_total{network=\"loopback\",kind=\"not-allowed\"} 1",
+        "portway_link_up{network=\"loopback\"} 1",
+        "portway_link_reconnects{network=\"loopback\"} 0",
+        "portway_identities{network=\"loopback\",kind=\"person\"} 2",
+        "portway_identities{network=\"loopback\",kind=\"room\"} 0",
+    ];
+    // What is counted is counted a moment after it can be seen.
+    let mut missing = Vec::new();
+    for _ in 0..100 {
+        let (status, text) = gateway.page("/metrics").await;
+        assert_eq!(status, 200);
+        missing = expected.iter().filter(|line| !text.contains(**line)).collect();
+        if missing.is_empty() {
+            return;
+        }
+        gateway.rest().await;
+    }
+    panic!("{missing:#?}");
+}
