@@ -1,4 +1,4 @@
-//! The public contract (`docs/src/admin/contract.md`), line by line: verbs, exit codes, where the configuration comes
+//! The public contract (`docs/src/admin/command-line.md`), line by line: verbs, exit codes, where the configuration comes
 //! from, what errors say, and what is never printed.
 
 #[path = "support/binary.rs"]

@@ -265,3 +265,26 @@ fn alerts_and_documentation_name_metrics_that_exist() {
     let page = std::fs::read_to_string(root().join("docs/src/admin/operations.md")).unwrap();
     assert_eq!(named(&page), exist, "operations.md lists the metrics");
 }
+
+/// Every requirement on the page has a test that begins with its number, and every such number is on the page.
+#[test]
+fn every_requirement_has_a_test() {
+    let page = std::fs::read_to_string(root().join("docs/src/developer/requirements.md")).unwrap();
+    let number = |word: &str| {
+        let digits = word.trim_start_matches(['l', 'j', 'd', 's']);
+        digits.len() + 1 == word.len() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let listed: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next().map(str::to_lowercase))
+        .filter(|word| number(word))
+        .collect();
+    let mut proved = BTreeSet::new();
+    for (_, text) in files("tests", &["rs"]).into_iter().chain(files("src", &["rs"])) {
+        for line in text.lines().filter_map(|line| line.trim_start().trim_start_matches("async ").strip_prefix("fn ")) {
+            proved.extend(line.split('_').take_while(|word| number(word)).map(str::to_owned));
+        }
+    }
+    assert!(listed.len() > 40);
+    assert_eq!(listed, proved);
+}

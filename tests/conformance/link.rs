@@ -1,5 +1,5 @@
 //! The component link against a scripted server. A name that begins with a number proves that requirement of
-//! `docs/src/developer/tests.md`.
+//! `docs/src/developer/requirements.md`.
 
 use std::time::Duration;
 
