@@ -74,8 +74,8 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let store = Store::open(&config.store_url, &config.data_dir, clock.clone()).await?;
     let metrics = Metrics::default();
     let texts = Arc::new(Catalogue::complete());
-    let names = config.networks.iter().map(|network| network.id.clone());
-    let health = Health::new(names.chain(["store".to_owned()]));
+    let parts = config.networks.iter().flat_map(|network| [network.id.clone(), listeners_of(&network.id)]);
+    let health = Health::new(parts.chain(["store".to_owned()]));
     store.check_writable().await?;
     health.set("store", true);
 
@@ -236,6 +236,7 @@ fn attach(
         metrics: metrics.clone(),
         clock: clock.clone(),
     }));
+    tasks.spawn(listening(adapter.clone(), health.clone(), listeners_of(&network.id), stop.clone()).map(Ok));
     let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
     tasks.spawn(async move {
         running
@@ -244,6 +245,22 @@ fn attach(
             .map_err(|fatal| RunError::Network { network: name, reason: fatal.to_string() })
     });
     Ok(Attached { network: id, adapter, link })
+}
+
+/// What `/ready` calls the listeners of a network.
+fn listeners_of(network: &str) -> String {
+    format!("listeners of {network}")
+}
+
+/// Notes when a network listens: `ready` before that would be no promise, and its line would name no port.
+async fn listening(adapter: Arc<dyn Adapter>, health: Health, part: String, stop: Stop) {
+    while !adapter.listening() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    health.set(&part, true);
 }
 
 /// The domain without its first label.

@@ -115,11 +115,9 @@ fn help_lists_no_verb_that_does_nothing() {
     for verb in ["run", "init", "check", "generate", "admin", "db", "networks", "version"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {help}");
     }
-    for verb in ["doctor"] {
-        let listed = help.lines().any(|line| line.trim_start().starts_with(verb));
-        let works = portway(&dir.0, &[verb, "--help"], &[]).status.success();
-        assert_eq!(listed, works, "{verb}");
-    }
+    let listed = help.lines().any(|line| line.trim_start().starts_with("doctor"));
+    let works = portway(&dir.0, &["doctor", "--help"], &[]).status.success();
+    assert_eq!(listed, works, "a verb that comes later is not listed before it works");
 }
 
 #[test]

@@ -74,6 +74,70 @@ async fn s2_only_what_the_server_stamped_says_who_speaks() {
     assert_eq!((item.body.as_deref(), item.user.as_deref()), (Some("hello"), Some(JULIET)));
 }
 
+/// What Prosody forwards from one component to another without a look (measured), and what it would not. Each is followed
+/// by a good message, and the connection is the same one to the end.
+#[tokio::test]
+async fn s3_no_stanza_that_a_server_lets_through_costs_more_than_itself() {
+    let mut gateway = Gateway::open().await;
+    let bob = format!("bob%loopback@{US}");
+    let from = format!("from='{BALCONY}' to='{bob}'");
+    let nested =
+        |levels: usize| format!("<message {from} id='h'>{}{}</message>", "<a>".repeat(levels), "</a>".repeat(levels));
+    let attribute =
+        |bytes: usize| format!("<message {from} id='h'><x xmlns='urn:x' y='{}'/></message>", "v".repeat(bytes));
+    let hostile = [
+        format!("<message {from} id='h'><x xmlns='urn:unknown' y='z'><z/></x></message>"),
+        format!("<message {from} id='h'><delay xmlns='urn:xmpp:delay' stamp='yesterday'/></message>"),
+        format!("<message {from} id='h' unknown='attribute'/>"),
+        format!("<iq {from} type='get' id='h'><x xmlns='urn:unknown'/></iq>"),
+        format!("<iq {from} type='get' id='h'><a xmlns='urn:a'/><b xmlns='urn:b'/></iq>"),
+        format!("<message {from} type='bogus' id='h'/>"),
+        format!("<message {from} id='h'>junk<thread>a</thread>junk<thread>b</thread></message>"),
+        format!("<message from='@b' to='{bob}' id='h'><body>x</body></message>"),
+        format!("<message from='' to='{bob}' id='h'><body>x</body></message>"),
+        format!("<message from='a b@c' to='{bob}' id='h'><body>x</body></message>"),
+        format!("<message to='{bob}' id='h'><body>x</body></message>"),
+        format!("<message from='{BALCONY}' id='h'><body>x</body></message>"),
+        format!("<message from='😀@bench.example/👩‍💻' to='{bob}' type='error' id='h'/>"),
+        format!("<message from='{BALCONY}' to='{bob}/😀' type='error' id='h'/>"),
+        format!("<iq {from} type='get' id='h'/>"),
+        format!("<iq {from} type='get'><ping xmlns='urn:xmpp:ping'/></iq>"),
+        format!("<iq {from} id='h'><ping xmlns='urn:xmpp:ping'/></iq>"),
+        format!("<iq {from} type='bogus' id='h'><ping xmlns='urn:xmpp:ping'/></iq>"),
+        format!("<message {from} type='error' id='h'/>"),
+        format!("<message {from} type='error' id='h'><error/></message>"),
+        format!("<message {from} type='error' id='h'><error type='bogus'><bogus xmlns='urn:x'/></error></message>"),
+        format!("<presence {from} type='bogus'/>"),
+        format!("<presence {from}><show>bogus</show><priority>999</priority></presence>"),
+        format!("<presence {from}><show/><priority/></presence>"),
+        format!("<message xmlns='jabber:client' {from} id='h'/>"),
+        format!("<message xmlns='urn:else' {from} id='h'/>"),
+        "<unknown/>".to_owned(),
+        "<stream:features/>".to_owned(),
+        format!("<message {from} id='h'><!-- a comment --></message>"),
+        format!("<message {from} id='h'><x xmlns='urn:x'><![CDATA[<&>]]></x></message>"),
+        "   ".to_owned(),
+        format!("<message {from} id='h'><p:x/></message>"),
+        format!("<message {from} id='h'><x xmlns='urn:x' a='1' a='2'/></message>"),
+        attribute(16 << 10),
+        attribute(600 << 10),
+        nested(500),
+        nested(4_000),
+        nested(20_000),
+        format!("<message {from} id='h'>{}</message>", "<a/>".repeat(11_000)),
+        format!("<message {from} id='h'><x xmlns='urn:x'>{}</x></message>", "t".repeat(1 << 20)),
+        format!("<message {from} id='h'><x xmlns='urn:x'>{}</x></message>", "t".repeat(5 << 20)),
+    ];
+    for (n, bad) in hostile.iter().enumerate() {
+        gateway.send(bad).await;
+        gateway.say(&format!("good-{n}"), "bob%loopback", &n.to_string(), "").await;
+        let item = gateway.item("text").await;
+        assert_eq!(item.body, Some(n.to_string()), "after {}", bad.chars().take(200).collect::<String>());
+    }
+    let (_, metrics) = gateway.page("/metrics").await;
+    assert!(metrics.contains("portway_link_reconnects{network=\"loopback\"} 0"), "{metrics}");
+}
+
 #[tokio::test]
 async fn s4_one_who_floods_is_slowed_down_and_nobody_else() {
     let mut gateway = Gateway::with("[limits]\nuser_rate = 1\nuser_burst = 30\n").await;
