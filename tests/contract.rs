@@ -197,6 +197,10 @@ fn each_exit_code_means_what_the_contract_says() {
     assert_eq!(output.status.code(), Some(1));
     let text = err(&output);
     assert!(text.contains(&listen) && text.contains("is another gateway running"), "{text}");
+    let nobody = [("PORTWAY_XMPP__TLS", "direct"), ("SSL_CERT_FILE", "/nowhere.pem"), ("SSL_CERT_DIR", "/nowhere")];
+    let output = portway(&dir.0, &["run", "--config", config], &nobody);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("xmpp.tls: no trusted certificate was found"), "{}", err(&output));
     for args in [
         vec!["db", "verify", "nothing.db"],
         vec!["admin", "original", "7"],

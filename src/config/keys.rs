@@ -134,8 +134,8 @@ pub const KEYS: &[Key] = &[
     Key {
         section: "limits",
         name: "user_burst",
-        default: Some("20000"),
-        example: "20000",
+        default: Some("100000"),
+        example: "100000",
         secret: false,
         doc: "Stanzas that one user may send at once after a time of quiet.",
     },

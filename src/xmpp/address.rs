@@ -105,8 +105,10 @@ pub fn parse(localpart: &str) -> Result<Parsed, AddressError> {
     if localpart.contains('\\') {
         return Ok(Parsed::Typed(unescape_0106(localpart)));
     }
-    if let Some(typed) = percent_encoded(localpart) {
-        return Ok(Parsed::Typed(typed));
+    if let Some(decoded) = percent_encoded(localpart) {
+        // Our own grammar, percent-encoded: `%23town%25hs`, from clients that take links literally.
+        let ours = decoded.starts_with(['#', '!']) && decoded.contains('%');
+        return if ours { parse(&decoded) } else { Ok(Parsed::Typed(decoded)) };
     }
     if let Some(rest) = localpart.strip_prefix('#') {
         return match rest.rsplit_once('%') {
@@ -135,7 +137,7 @@ fn percent_encoded(text: &str) -> Option<String> {
     if !text.starts_with('%') && text.matches('%').count() < 2 {
         return None;
     }
-    Some(percent_decode(text)).filter(|decoded| decoded.contains(['@', ':']))
+    Some(percent_decode(text)).filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
 }
 
 fn percent_decode(text: &str) -> String {
@@ -322,6 +324,15 @@ mod tests {
         ] {
             assert_eq!(parse(typed), Ok(Parsed::Typed(meant.to_owned())), "{typed}");
         }
+    }
+
+    /// Some clients take the percent-encoding of a link for the address itself.
+    #[test]
+    fn j6_rooms_of_links() {
+        let town = RoomId::alias("town", "hs").unwrap();
+        assert_eq!(parse("%23town%25hs"), Ok(Parsed::Room(town)));
+        assert_eq!(parse("%21a%25hs"), Ok(Parsed::Room(RoomId::id("a", Some("hs")).unwrap())));
+        assert_eq!(parse("%23town%3ahs"), Ok(Parsed::Typed("#town:hs".to_owned())));
     }
 
     #[test]

@@ -67,13 +67,35 @@ async fn l14_several_components_from_one_process_each_with_its_own_secret_and_re
     let (status, missing) = get(port, "/ready").await;
     assert!(status == 503 && !missing.contains("store"), "{missing}");
     two.send("<handshake/>").await;
-    while lines.next_line().await.unwrap().expect("it says ready") != "ready" {}
+    let mut printed = Vec::new();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it says ready");
+        if line == "ready" {
+            break;
+        }
+        printed.push(line);
+    }
+    // One line for each listener; the loopback network has none here.
+    let email: Vec<_> = printed.iter().filter_map(|line| line.strip_prefix("listening: lmtp 127.0.0.1:")).collect();
+    assert!(printed.len() == 1 && email.len() == 1 && email[0] != "0", "{printed:?}");
     assert_eq!(get(port, "/ready").await, (200, "ready\n".to_owned()));
     drop(two);
     // The reconnect stays without an answer, so it is not ready until then.
     let (_again, _) = server.greet().await;
     let (status, missing) = get(port, "/ready").await;
     assert!(status == 503 && !missing.contains("store"), "{missing}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_ends_it_without_failure_and_with_the_stream_closed() {
+    let mut gateway = Gateway::open().await;
+    let pid = gateway.child.id().expect("it runs").to_string();
+    let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+    assert!(sent.success());
+    while gateway.connection.next().await.is_some() {}
+    let status = tokio::time::timeout(Duration::from_secs(30), gateway.child.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]
