@@ -195,6 +195,7 @@ fn attach(
         history_len: 50,
         max_presence: 300,
         max_sessions: 100_000,
+        texts: texts.clone(),
     });
     let component = Component::new(Parts {
         network: id.clone(),

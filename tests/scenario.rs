@@ -282,6 +282,73 @@ async fn a_room_carries_text_both_ways_and_survives_a_crash() {
     assert_eq!(attribute(&heard, "to"), "juliet@bench.example/b");
 }
 
+/// M7: a client that went while the gateway was down is found out, and the others see it go; who is there stays, and is
+/// not sent anything.
+#[tokio::test]
+async fn a_session_that_went_meanwhile_is_reaped_after_a_restart() {
+    let mut house = House::open().await;
+    for (who, nick) in [("juliet@bench.example/b", "Juliet"), ("romeo@bench.example/b", "Romeo")] {
+        let join = format!(
+            "<presence from='{who}' to='#town%loopback@loopback.bench.example/{nick}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        );
+        house.component.send(&join).await;
+        house.stanza(|stanza| stanza.contains("<subject") && attribute(stanza, "to") == who).await;
+    }
+    house.child.kill().await.expect("it ran");
+    let (child, component, printed) =
+        support::binary::start_with(&house.dir, &loopback(&house.dir, &house.server), &house.server, |component| {
+            component.gone("juliet@bench.example/b");
+        })
+        .await;
+    house.child = child;
+    house.component = component;
+    house.peer = Peer::connect(port_of(&printed, "loopback control")).await;
+    let first = house.stanza(|stanza| stanza.starts_with("<presence")).await;
+    assert_eq!(attribute(&first, "type"), "unavailable", "{first}");
+    assert_eq!(attribute(&first, "from"), "#town%loopback@loopback.bench.example/Juliet");
+    assert_eq!(attribute(&first, "to"), "romeo@bench.example/b");
+    let ping = |who: &str, nick: &str, id: &str| {
+        format!(
+            "<iq type='get' id='{id}' from='{who}@bench.example/b' to='#town%loopback@loopback.bench.example/{nick}'><ping xmlns='urn:xmpp:ping'/></iq>"
+        )
+    };
+    house.component.send(&ping("juliet", "Juliet", "s1")).await;
+    let answer = house.stanza(|stanza| attribute(stanza, "id") == "s1").await;
+    assert!(answer.contains("<not-acceptable") && answer.contains("cancel"), "{answer}");
+    house.component.send(&ping("romeo", "Romeo", "s2")).await;
+    let answer = house.stanza(|stanza| attribute(stanza, "id") == "s2").await;
+    assert_eq!(attribute(&answer, "type"), "result");
+    // A room that nobody ever joined: clients must learn that they are not in it, and nothing else (M6).
+    house.component.send(&ping("romeo", "Romeo", "s3").replace("town", "nowhere")).await;
+    let answer = house.stanza(|stanza| attribute(stanza, "id") == "s3").await;
+    assert!(answer.contains("<not-acceptable") && answer.contains("cancel"), "{answer}");
+}
+
+/// M9 and M7: while the other side is away, joining is refused for now, and occupants from before a restart stay.
+#[tokio::test]
+async fn a_room_that_is_away_costs_nobody_their_place() {
+    let mut house = House::open().await;
+    let join = |nick: &str, id: &str| {
+        format!(
+            "<presence from='{nick}@bench.example/b' to='!town@loopback.bench.example/{nick}' id='{id}'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        )
+    };
+    house.component.send(&join("juliet", "j1")).await;
+    house.stanza(|stanza| stanza.contains("<subject")).await;
+    house.crash().await;
+    house.peer.fail("!town", Some("temporary")).await;
+    house.component.send(&join("romeo", "j2")).await;
+    let refused = house.stanza(|stanza| attribute(stanza, "id") == "j2").await;
+    assert!(refused.contains("<error type='wait'>") && refused.contains("<text"), "{refused}");
+    let ping = "<iq type='get' id='p1' from='juliet@bench.example/b' to='!town@loopback.bench.example/juliet'><ping xmlns='urn:xmpp:ping'/></iq>";
+    house.component.send(ping).await;
+    assert_eq!(attribute(&house.stanza(|stanza| attribute(stanza, "id") == "p1").await, "type"), "result");
+    house.peer.fail("!town", None).await;
+    house.component.send(&join("romeo", "j3")).await;
+    let own = house.stanza(|stanza| attribute(stanza, "id") == "j3").await;
+    assert!(own.contains("code='110'"), "{own}");
+}
+
 #[tokio::test]
 async fn bursts_of_one_chat_arrive_whole_and_in_order() {
     let mut house = House::open().await;

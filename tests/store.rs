@@ -1,6 +1,8 @@
 //! The conformance suite of the store: each case runs against every backend. What only a file can show (restart,
 //! faults, a killed process) follows behind it.
 
+#[path = "store/accounts.rs"]
+mod accounts;
 #[path = "store/file.rs"]
 mod file;
 #[path = "store/keep.rs"]
@@ -71,6 +73,14 @@ on_each_backend! {
         occupants_come_move_and_go,
         values_are_put_read_and_removed,
         values_are_scanned_by_prefix_in_pages;
+    accounts:
+        users_register_once_and_choose_again,
+        subscriptions_change_in_one_step_and_are_found_from_either_side,
+        a_person_has_one_user,
+        a_proof_counts_its_tries_and_is_replaced,
+        rules_belong_to_their_owner,
+        a_picture_is_kept_until_the_next,
+        a_user_who_goes_takes_everything_along_and_nothing_else;
     keep:
         pruning_removes_what_is_old_and_has_arrived,
         pruning_never_touches_what_waits_or_is_dead,

@@ -46,7 +46,7 @@ impl Gateway {
             stub.url(),
         );
         let (child, component, printed) = start(&dir, &config, &server).await;
-        stub.push_to(&format!("http://127.0.0.1:{}", port_of(&printed, "matrix")));
+        stub.push_to(&format!("http://127.0.0.1:{}", port_of(&printed, "application service")));
         let mut this =
             Self { child, component, stub, _server: server, _dir: dir, rooms: Vec::new(), round: 0, sent: 0 };
         for n in 0..chats {

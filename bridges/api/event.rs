@@ -84,7 +84,8 @@ pub enum Kind {
     },
     /// Somebody came, went, was asked in or was sent away.
     Membership(Membership),
-    /// Somebody's rights in a room changed; the number is the network's own scale from 0 to 100.
+    /// Somebody's rights in a room changed; the number is the network's own scale from 0 to 100,
+    /// or less than 0 where they may not even speak.
     Role {
         /// Whose.
         person: PersonId,

@@ -237,7 +237,7 @@ pub struct Occupant {
     pub person: PersonId,
     /// The name by which the room knows them.
     pub name: Option<String>,
-    /// Their rights on a scale from 0 to 100.
+    /// Their rights on a scale from 0 to 100; less than 0 where they may not even speak.
     pub level: i64,
 }
 

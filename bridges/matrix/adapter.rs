@@ -15,11 +15,13 @@ use super::config::Config;
 use super::dm::Context;
 use super::error::MatrixError;
 use super::id::{self, Ghosts, percent};
+use super::power::Levels;
 use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
-    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, Failure, Fatal, Finding, HistoryItem, ItemId,
-    Kind, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, EventId, Failure, Fatal, Finding, HistoryItem,
+    ItemId, Kind, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Sentence, Signal, SignalKind,
+    Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -39,8 +41,18 @@ pub struct State {
     pub bound: OnceLock<std::net::SocketAddr>,
     names: Cache<String, String>,
     dms: Cache<String, String>,
+    /// Held while the store and the cache of chats of two change together.
+    pub portals: tokio::sync::Mutex<()>,
     contexts: Cache<String, Context>,
     room_ghosts: Cache<String, String>,
+    /// What each room calls each ghost.
+    pub nicks: Cache<String, String>,
+    /// Who may what in each room.
+    pub levels: Cache<String, Arc<Levels>>,
+    /// When each ghost was brought into each room.
+    pub entered: Cache<String, i64>,
+    /// Which ghosts are shown as writing, and where.
+    writing: Cache<String, ()>,
     /// Who is writing where, so that a change can be told.
     pub typing: Cache<String, Vec<String>>,
 }
@@ -61,6 +73,12 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// What is made of the keys that matter, with their values.
+    pub fn find<T>(&self, wanted: impl Fn(&K) -> Option<T>) -> Vec<(T, V)> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter().filter_map(|(key, value)| Some((wanted(key)?, value.clone()))).collect()
+    }
+
     /// Sets the value of a key.
     pub fn set(&self, key: K, value: V) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +88,8 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         map.insert(key, value);
     }
 
-    fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    /// Forgets a key.
+    pub fn remove<Q: Hash + Eq + ?Sized>(&self, key: &Q)
     where
         K: std::borrow::Borrow<Q>,
     {
@@ -123,33 +142,45 @@ impl State {
     }
 
     async fn deliver(&self, out: &Outbound) -> Result<Receipt, Failure> {
-        let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
+        let events = self.events(out);
         match &out.chat {
             Chat::Room(room) => {
+                // The name is a nick, which is the room's and not the user's.
+                let ghost = self.ghost(&out.user, None).await?;
                 let room_id = id::room(room);
                 if matches!(out.kind, Kind::Membership(Membership::Leave { .. })) {
-                    self.leave(&ghost, &room_id).await?;
+                    // Who has come back since stays.
+                    let since = self.entered.get(&super::ghost::nick_key(&room_id, &ghost));
+                    if since.is_none_or(|since| since <= out.at.0) {
+                        self.leave(&ghost, &room_id).await?;
+                    }
                     return Ok(Receipt::default());
                 }
-                match self.send(out, &ghost, &room_id).await {
+                let nick = out.name.as_deref().unwrap_or_default();
+                let sent = match self.call(&ghost, &room_id, nick).await {
+                    Ok(()) => self.send(out.id, &events, &ghost, &room_id).await,
+                    Err(error) => Err(error),
+                };
+                match sent {
                     // Kicked out, or never in after a restore: one more try from inside.
                     Err(error) if error.forbidden() => {
-                        self.enter(&out.user, out.name.as_deref().unwrap_or_default(), room).await?;
-                        self.send(out, &ghost, &room_id).await.map_err(|error| error.failure())
+                        self.enter(&out.user, nick, room).await?;
+                        self.send(out.id, &events, &ghost, &room_id).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
             }
             Chat::Direct { person, .. } => {
-                if !says_something(&out.kind) {
+                if events.is_empty() {
                     return Ok(Receipt::default());
                 }
+                let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
                 let room = self.dm(&out.user, &ghost, person).await?;
-                match self.send(out, &ghost, &room).await {
+                match self.send(out.id, &events, &ghost, &room).await {
                     Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => {
                         self.forget_dm(&out.user, person, &room).await?;
                         let room = self.dm(&out.user, &ghost, person).await?;
-                        self.send(out, &ghost, &room).await.map_err(|error| error.failure())
+                        self.send(out.id, &events, &ghost, &room).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
@@ -157,23 +188,22 @@ impl State {
         }
     }
 
+    /// What an event is on Matrix.
+    fn events(&self, out: &Outbound) -> Vec<Wire> {
+        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind) };
+        let text = |sentence| self.core.get().map(|core| core.text(sentence, None)).unwrap_or_default();
+        let why = text(&failed.sentence);
+        vec![Wire::Message(to_matrix::notice(&text(&Sentence::new("matrix.not-delivered").with("why", why))))]
+    }
+
     /// Sends what an event is on Matrix. The transaction id comes from the stored row, so that the homeserver shows a
     /// repeated attempt once.
-    async fn send(&self, out: &Outbound, ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
-        let events = match &out.kind {
-            Kind::Failed(failed) => {
-                let why = self.core.get().map(|core| core.text(&failed.sentence, None)).unwrap_or_default();
-                let sentence = crate::api::Sentence::new("matrix.not-delivered").with("why", why);
-                let body = self.core.get().map(|core| core.text(&sentence, None)).unwrap_or_default();
-                vec![Wire::Message(json!({ "msgtype": "m.notice", "body": body }))]
-            }
-            kind => to_matrix::events(kind),
-        };
+    async fn send(&self, id: EventId, events: &[Wire], ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
         let install = self.core.get().map(|core| core.install_id()).unwrap_or_default();
         let base = format!("/_matrix/client/v3/rooms/{}", percent(room));
         let mut ids = Vec::with_capacity(events.len());
         for (part, event) in events.iter().enumerate() {
-            let txn = format!("pw{install}-{}-{part}", out.id);
+            let txn = format!("pw{install}-{id}-{part}");
             let answer = match event {
                 Wire::Message(content) => {
                     self.client.put(&format!("{base}/send/m.room.message/{txn}"), Some(ghost), content).await?
@@ -185,18 +215,29 @@ impl State {
             };
             ids.extend(answer["event_id"].as_str().map(ItemId::new));
         }
+        if self.writing.get(&super::ghost::nick_key(room, ghost)).is_some() {
+            // XMPP says by the message itself that its writer has stopped.
+            self.write(ghost, room, false).await;
+        }
         Ok(Receipt { ids })
+    }
+
+    /// Shows a ghost as writing in a room, or not any more. Best effort.
+    async fn write(&self, ghost: &str, room: &str, active: bool) {
+        let key = super::ghost::nick_key(room, ghost);
+        match active {
+            true => self.writing.set(key, ()),
+            false => self.writing.remove(&key),
+        }
+        let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", percent(room), percent(ghost));
+        let body = if active { json!({ "typing": true, "timeout": TYPING }) } else { json!({ "typing": false }) };
+        let _ = self.client.request(Method::PUT, &path, Some(ghost), Some(&body)).await;
     }
 
     /// Asks the homeserver to ping us (application service API, `POST …/appservice/{id}/ping`).
     pub async fn ping(&self) -> Result<(), MatrixError> {
         self.client.post("/_matrix/client/v1/appservice/portway/ping", None, &json!({})).await.map(|_| ())
     }
-}
-
-/// Whether an event is anything at all on Matrix.
-fn says_something(kind: &Kind) -> bool {
-    matches!(kind, Kind::Failed(_)) || !to_matrix::events(kind).is_empty()
 }
 
 pub struct MatrixAdapter(Arc<State>);
@@ -217,8 +258,13 @@ impl State {
             bound: OnceLock::new(),
             names: Cache::new(),
             dms: Cache::new(),
+            portals: tokio::sync::Mutex::default(),
             contexts: Cache::new(),
             room_ghosts: Cache::new(),
+            nicks: Cache::new(),
+            levels: Cache::new(),
+            entered: Cache::new(),
+            writing: Cache::new(),
             typing: Cache::new(),
         }
     }
@@ -308,9 +354,7 @@ impl Adapter for MatrixAdapter {
                     None => return,
                 },
             };
-            let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", percent(&room), percent(&ghost));
-            let body = if active { json!({ "typing": true, "timeout": TYPING }) } else { json!({ "typing": false }) };
-            let _ = self.0.client.request(Method::PUT, &path, Some(&ghost), Some(&body)).await;
+            self.0.write(&ghost, &room, active).await;
         }
         .boxed()
     }

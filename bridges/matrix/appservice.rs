@@ -97,7 +97,7 @@ async fn transaction(AxumState(service): AxumState<Service>, Path(txn): Path<Str
             Err(error) => return refuse(StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN", &error.to_string()),
         }
     }
-    super::worker::signals(&service.state, &service.core, &parsed.signals()).await;
+    super::signals::signals(&service.state, &service.core, &parsed.signals()).await;
     ok()
 }
 

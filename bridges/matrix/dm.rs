@@ -5,9 +5,10 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::adapter::State;
+use super::from_matrix::{self, Event};
 use super::ghost::stored;
 use super::id::{self, percent};
-use crate::api::{Failure, PersonId, UserId};
+use crate::api::{Failure, Kind, PersonId, UserId};
 
 /// How many rooms of one chat are looked at that an earlier try left behind.
 const LEFT_BEHIND: u32 = 8;
@@ -43,11 +44,16 @@ impl State {
         if let Some(room) = self.cached_dm(&key) {
             return Ok(room);
         }
-        let portal = self.portal(&key).await?;
-        if let Some(room) = portal.as_ref().and_then(|portal| portal.room.clone()) {
-            self.cache_dm(&key, &room);
-            return Ok(room);
-        }
+        let portal = {
+            // What is read here must not be put into the cache after another has changed it.
+            let _turn = self.portals.lock().await;
+            let portal = self.portal(&key).await?;
+            if let Some(room) = portal.as_ref().and_then(|portal| portal.room.clone()) {
+                self.cache_dm(&key, &room);
+                return Ok(room);
+            }
+            portal
+        };
         let generation = portal.map_or(0, |portal| portal.generation);
         let (room, generation) = self.make_dm(user, ghost, person, generation).await?;
         self.remember_dm(user, person, &room, generation).await?;
@@ -57,11 +63,14 @@ impl State {
     /// The room of a pair can be used no more: the next message makes another.
     pub async fn forget_dm(&self, user: &UserId, person: &PersonId, room: &str) -> Result<(), Failure> {
         let key = portal_key(user, person);
+        let _turn = self.portals.lock().await;
+        if self.cached_dm(&key).as_deref() == Some(room) {
+            self.uncache_dm(&key);
+        }
         let Some(portal) = self.portal(&key).await? else { return Ok(()) };
         if portal.room.as_deref() != Some(room) {
             return Ok(());
         }
-        self.uncache_dm(&key);
         self.put(&key, &Portal { room: None, generation: portal.generation + 1 }).await
     }
 
@@ -74,11 +83,20 @@ impl State {
         generation: u32,
     ) -> Result<(), Failure> {
         let key = portal_key(user, person);
+        let _turn = self.portals.lock().await;
         let generation = self.portal(&key).await?.map_or(generation, |portal| portal.generation.max(generation));
         self.set_context(room, Context::Direct { user: user.to_string(), person: id::person(person) }).await?;
         self.put(&key, &Portal { room: Some(room.to_owned()), generation }).await?;
         self.cache_dm(&key, room);
         Ok(())
+    }
+
+    /// The person is there, and writes there: answers go there from now on.
+    pub async fn latest_dm(&self, user: &UserId, person: &PersonId, room: &str) -> Result<(), Failure> {
+        if self.cached_dm(&portal_key(user, person)).as_deref() == Some(room) {
+            return Ok(());
+        }
+        self.remember_dm(user, person, room, 0).await
     }
 
     /// Makes the room of this generation or, where its rooms cannot be used any more, of a later one; says which.
@@ -195,6 +213,38 @@ impl State {
         let bytes = serde_json::to_vec(value).map_err(|error| Failure::temporary(error.to_string()))?;
         self.core()?.put(key, Some(bytes)).await.map_err(|error| stored(&error))
     }
+}
+
+/// The room lives on elsewhere. A chat of two is followed without a word; of a room its occupants are told, and by which
+/// server it can be reached is kept for them.
+pub async fn follow(
+    state: &State,
+    event: &Event,
+    context: &Context,
+    sender: &PersonId,
+) -> Result<Option<Kind>, Failure> {
+    let next = event.content["replacement_room"].as_str().filter(|next| id::read_room(next).is_some());
+    let Some(next) = next else { return Ok(from_matrix::message(event)) };
+    let Context::Direct { user, person } = context else {
+        state.core()?.put(&via_key(next), Some(sender.server().into())).await.map_err(|error| stored(&error))?;
+        return Ok(from_matrix::message(event));
+    };
+    let (Ok(user), Some(person)) = (UserId::parse(user), id::read_person(person)) else { return Ok(None) };
+    state.set_context(next, context.clone()).await?;
+    let ghost = state.ghost_id(&user)?;
+    let path = format!("/_matrix/client/v3/join/{}?server_name={1}&via={1}", percent(next), percent(sender.server()));
+    match state.client.post(&path, Some(&ghost), &json!({})).await.map_err(|error| error.failure()) {
+        Ok(_) => state.remember_dm(&user, &person, next, 0).await?,
+        Err(failure @ Failure::Temporary { .. }) => return Err(failure),
+        // Closed, until somebody asks us in.
+        Err(Failure::Permanent { .. }) => {}
+    }
+    Ok(None)
+}
+
+/// The key of the server by which a room can be reached.
+pub fn via_key(room: &str) -> String {
+    format!("via/{room}")
 }
 
 fn portal_key(user: &UserId, person: &PersonId) -> String {

@@ -160,8 +160,18 @@ fn file(content: &Value) -> File {
     }
 }
 
+/// The longest name in characters that is passed on.
+const LONGEST_NAME: usize = 255;
+
+/// A name as one line of text. `None` where nothing is left of it.
+pub fn name(text: &str) -> Option<String> {
+    let line: String = text.chars().take(8 * LONGEST_NAME).map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    let name: String = clean(&line).trim().chars().take(LONGEST_NAME).collect();
+    (!name.is_empty()).then_some(name)
+}
+
 /// Text without control characters other than tab and line feed; line ends are `\n`.
-fn clean(text: &str) -> String {
+pub fn clean(text: &str) -> String {
     if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         return text.to_owned();
     }

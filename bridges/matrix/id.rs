@@ -3,7 +3,7 @@
 use crate::api::{Address, Condition, PersonId, Refusal, RoomId, Sentence, UserId};
 
 /// The longest id in bytes (Matrix appendices, section 4.2).
-const MAX: usize = 255;
+pub const MAX: usize = 255;
 
 /// The full id of a person.
 pub fn person(person: &PersonId) -> String {
@@ -21,17 +21,23 @@ pub fn room(room: &RoomId) -> String {
 
 /// Reads `@local:server`. The server may hold a port or an IPv6 address, so the first colon counts.
 pub fn read_person(id: &str) -> Option<PersonId> {
-    let (local, server) = id.strip_prefix('@')?.split_once(':')?;
-    PersonId::new(local, server).ok().filter(|_| id.len() <= MAX)
+    let id = <&ruma::UserId>::try_from(id).ok()?;
+    PersonId::new(id.localpart(), id.server_name().as_str()).ok()
 }
 
 /// Reads `!id:server`, or `!id` (room version 12).
 pub fn read_room(id: &str) -> Option<RoomId> {
-    let rest = id.strip_prefix('!').filter(|_| id.len() <= MAX)?;
-    match rest.split_once(':') {
+    let id = <&ruma::RoomId>::try_from(id).ok()?.as_str().strip_prefix('!')?;
+    match id.split_once(':') {
         Some((opaque, server)) => RoomId::id(opaque, Some(server)).ok(),
-        None => RoomId::id(rest, None).ok(),
+        None => RoomId::id(id, None).ok(),
     }
+}
+
+/// Reads `#alias:server`.
+fn read_alias(id: &str) -> Option<RoomId> {
+    let id = <&ruma::RoomAliasId>::try_from(id).ok()?;
+    RoomId::alias(id.alias(), id.server_name().as_str()).ok()
 }
 
 /// The ids of ghosts: `@<prefix><bare address with =hh>:<server>`.
@@ -150,9 +156,7 @@ pub fn resolve(typed: &str) -> Result<Address, Refusal> {
     let parsed = match text.chars().next() {
         Some('@') => read_person(&text).map(Address::Person),
         Some('!') => read_room(&text).map(Address::Room),
-        Some('#') => {
-            text[1..].split_once(':').and_then(|(local, server)| RoomId::alias(local, server).ok()).map(Address::Room)
-        }
+        Some('#') => read_alias(&text).map(Address::Room),
         _ => read_person(&format!("@{text}")).map(Address::Person),
     };
     parsed.ok_or_else(refusal)
@@ -194,7 +198,8 @@ mod tests {
             assert_eq!(resolve(typed).unwrap(), town, "{typed}");
         }
         assert_eq!(resolve("!KLw").unwrap(), Address::Room(RoomId::id("KLw", None).unwrap()));
-        for typed in ["", "alice", "@alice", "#town", "matrix:x/y"] {
+        let long = format!("@{}:hs", "a".repeat(255));
+        for typed in ["", "alice", "@alice", "#town", "matrix:x/y", "@a:b c", "#a:", "@a:hs:99999", "!\0", &long] {
             assert_eq!(resolve(typed).unwrap_err().condition, Condition::JidMalformed, "{typed}");
         }
     }

@@ -2,7 +2,8 @@
 //! a ghost. Nobody needs an account.
 //!
 //! [`appservice`] takes what the homeserver pushes and commits it, [`worker`] turns it into events ([`from_matrix`] is
-//! pure), [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
+//! pure; [`members`], [`power`] and [`notices`] know what changes a room), [`signals`] passes on what is not stored,
+//! [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
 //! [`to_matrix`] (pure) writes events.
 
 mod adapter;
@@ -15,8 +16,12 @@ mod error;
 mod from_matrix;
 mod ghost;
 mod id;
+mod members;
+mod notices;
+mod power;
 mod registration;
 mod room;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod to_matrix;
@@ -60,6 +65,7 @@ const SENTENCES: &[SentenceDef] = &[
     en("matrix.no-such-server", "There is no Matrix server {server}, or it cannot be reached from here."),
     en("matrix.no-such-user", "There is no Matrix user {person}."),
     en("matrix.refused", "The Matrix server refused this: {why}"),
+    en("matrix.third-person", "{name} ({id}) has joined this chat and reads along."),
     en("matrix.too-long", "Your XMPP address is too long to be shown on Matrix."),
     en(
         "matrix.cannot-read",

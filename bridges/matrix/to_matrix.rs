@@ -1,6 +1,9 @@
 //! Pure: from events to Matrix events.
 
-use serde_json::{Value, json};
+use ruma::OwnedEventId;
+use ruma::events::relation::{Replacement, Reply};
+use ruma::events::room::message::{Relation, RoomMessageEventContent};
+use serde_json::Value;
 
 use crate::api::{Kind, Style, Target, Text};
 
@@ -20,39 +23,54 @@ pub enum Wire {
 /// The Matrix events of an event, in order. Empty where it says nothing on Matrix.
 pub fn events(kind: &Kind) -> Vec<Wire> {
     match kind {
-        Kind::Text(text) => texts(text, MAX_BODY),
-        Kind::Edit { target: Target { id: Some(target), .. }, new } => {
+        Kind::Text(text) => contents(text, MAX_BODY).iter().filter_map(wire).collect(),
+        Kind::Edit { target, new } => {
+            let Some(target) = event_id(target) else { return Vec::new() };
             // The first part holds its text twice.
-            let mut parts = texts(new, MAX_BODY / 2);
-            if let Some(Wire::Message(content)) = parts.first_mut() {
-                let mut edit = content.clone();
-                edit["body"] = Value::String(format!("* {}", content["body"].as_str().unwrap_or_default()));
-                edit["m.new_content"] = content.clone();
-                edit["m.relates_to"] = json!({ "rel_type": "m.replace", "event_id": target.as_str() });
-                *content = edit;
+            let mut parts = contents(new, MAX_BODY / 2);
+            if let Some(first) = parts.first_mut() {
+                let old_clients = content(new.style)(&format!("* {}", first.body()));
+                let new = std::mem::replace(first, old_clients);
+                first.relates_to = Some(Relation::Replacement(Replacement::new(target, new.into())));
             }
-            parts
+            parts.iter().filter_map(wire).collect()
         }
         Kind::Retract { target: Target { id: Some(target), .. } } => vec![Wire::Redact(target.to_string())],
         _ => Vec::new(),
     }
 }
 
+/// A notice of the gateway itself.
+pub fn notice(body: &str) -> Value {
+    serde_json::to_value(RoomMessageEventContent::notice_plain(body)).unwrap_or_default()
+}
+
+fn wire(content: &RoomMessageEventContent) -> Option<Wire> {
+    serde_json::to_value(content).ok().map(Wire::Message)
+}
+
+fn event_id(target: &Target) -> Option<OwnedEventId> {
+    OwnedEventId::try_from(target.id.as_ref()?.as_str()).ok()
+}
+
+/// What makes the content of a text of this style.
+fn content(style: Style) -> fn(&str) -> RoomMessageEventContent {
+    match style {
+        Style::Normal => |body| RoomMessageEventContent::text_plain(body),
+        Style::Emote => |body| RoomMessageEventContent::emote_plain(body),
+        Style::Notice => |body| RoomMessageEventContent::notice_plain(body),
+    }
+}
+
 /// A text as one event or, where it is long, several.
-fn texts(text: &Text, most: usize) -> Vec<Wire> {
-    let msgtype = match text.style {
-        Style::Normal => "m.text",
-        Style::Emote => "m.emote",
-        Style::Notice => "m.notice",
-    };
+fn contents(text: &Text, most: usize) -> Vec<RoomMessageEventContent> {
     let body = match &text.subject {
         Some(subject) => format!("{subject}\n\n{}", text.body),
         None => text.body.clone(),
     };
-    let mut parts: Vec<Wire> =
-        split(&body, most).into_iter().map(|part| Wire::Message(json!({ "msgtype": msgtype, "body": part }))).collect();
-    if let (Some(Wire::Message(first)), Some(Target { id: Some(target), .. })) = (parts.first_mut(), &text.reply) {
-        first["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": target.as_str() } });
+    let mut parts: Vec<_> = split(&body, most).into_iter().map(content(text.style)).collect();
+    if let (Some(first), Some(target)) = (parts.first_mut(), text.reply.as_ref().and_then(event_id)) {
+        first.relates_to = Some(Relation::Reply(Reply::with_event_id(target)));
     }
     parts
 }

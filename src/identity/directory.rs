@@ -195,15 +195,19 @@ impl Directory {
             }
             seen.insert(localpart.clone(), (now, name.clone()));
         }
-        let _ = self.sightings.try_send(Identity {
+        let sighting = Identity {
             network: self.network.clone(),
             kind,
-            localpart,
+            localpart: localpart.clone(),
             remote,
             display: name,
             first_seen: now,
             last_seen: now,
-        });
+        };
+        if self.sightings.try_send(sighting).is_err() {
+            // It was not written, so the next one counts.
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).remove(&localpart);
+        }
     }
 
     /// What a person is called.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use portway_bridges::api::{EventId, InboxId, Timestamp};
 
+use super::accounts::Accounts;
 use super::model::{
     BatchResult, Committed, DeadLetter, Direction, Identity, IdentityKind, Message, NewBatch, NewEvent, OccupantRow,
     PendingLane, Pruned, QueueDepth, Queued, Retention, Settle, StoreError, TouchResult,
@@ -17,7 +18,7 @@ pub type Outcome<T> = Result<T, StoreError>;
 pub type Copying = Box<dyn FnOnce() -> Outcome<()> + Send>;
 
 /// A database engine. Methods that write are called inside a transaction, each within a savepoint of its own.
-pub trait Backend: Send {
+pub trait Backend: Accounts + Send {
     /// Begins a transaction.
     fn begin(&mut self) -> Outcome<()>;
     /// Commits it: when this returns, it is on disk.

@@ -2,8 +2,9 @@
 //!
 //! [`Store`] is what the rest of the gateway calls: each method is one domain operation, atomic, and returns when it is
 //! on disk. [`backend::Backend`] is what a database engine implements; [`sqlite`] is the one there is. [`worker`] runs
-//! many operations in one transaction.
+//! many operations in one transaction. [`accounts`] is the part about users and what belongs to them.
 
+pub mod accounts;
 pub mod backend;
 pub mod model;
 pub mod sqlite;
@@ -18,6 +19,7 @@ use portway_bridges::api::{EventId, InboxId};
 use rand::Rng as _;
 use sha2::Sha256;
 
+pub use self::accounts::{AvatarRow, Forgotten, LinkRow, Linked, Proof, Rule, Subscription, UserRow};
 use self::backend::{Backend, Outcome};
 pub use self::model::*;
 use self::sqlite::Sqlite;

@@ -1,19 +1,18 @@
 //! One attached component: what comes from the link goes to the part that it is for.
 
+mod rooms;
+
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-use portway_bridges::api::{
-    Adapter, Chat, Condition, Descriptor, EventId, Kind, RoomId, Sentence, Signal, SignalKind, UserId,
-};
+use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, EventId, Kind, RoomId, Sentence, Signal, SignalKind};
 use tokio::sync::{Semaphore, mpsc};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::error::{self, ErrorType, usual_type};
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
-use super::muc::{Effect, Muc};
+use super::muc::Muc;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
 use super::{XmppSide, iq, presence, to_stanza, xml};
@@ -27,9 +26,6 @@ use crate::text::Catalogue;
 
 /// How many answers to IQs and joins may be in the making; more requests are told to come back later.
 const WORK: usize = 512;
-
-/// How long a network may take to let a user into a room.
-const ENTER: Duration = Duration::from_secs(60);
 
 /// The parts of a component.
 pub struct Parts {
@@ -108,18 +104,6 @@ impl Component {
                     }
                 }
             }
-        }
-    }
-
-    /// Brings the occupants of rooms back after a restart.
-    async fn restore(&self) {
-        let parts = &self.0.parts;
-        match parts.store.occupants(&parts.network).await {
-            Ok(rows) => {
-                let effects = parts.muc.restore(rows);
-                self.perform(effects).await;
-            }
-            Err(error) => warn!(network = %parts.network, %error, "the occupants of rooms cannot be read"),
         }
     }
 
@@ -323,126 +307,10 @@ impl Component {
         self.send(&answer.with(xml::text("body", NS_CLIENT, &text)), Priority::Normal);
     }
 
-    async fn to_room(&self, stanza: &Stanza, us: &OurJid, room: RoomId) {
-        let parts = &self.0.parts;
-        let now = parts.clock.now();
-        let effects = match stanza.kind {
-            StanzaKind::Presence => parts.muc.presence(stanza, us, room, now),
-            StanzaKind::Iq => parts.muc.iq(stanza, us, &room),
-            StanzaKind::Message => match from_stanza::message(stanza) {
-                Parsed::Typing(active) => {
-                    if let Some((room, user)) = parts.muc.speaker(stanza, us) {
-                        let signal = Signal { chat: Chat::Room(room), user, kind: SignalKind::Typing(active) };
-                        self.signal_network(signal);
-                    }
-                    return;
-                }
-                Parsed::Refuse(condition, sentence) => {
-                    self.refuse_stanza(stanza, condition, &sentence);
-                    return;
-                }
-                parsed => parts.muc.message(stanza, us, parsed, now),
-            },
-        };
-        self.perform(effects).await;
-    }
-
-    /// Does what the rooms want done, in order.
-    async fn perform(&self, effects: Vec<Effect>) {
-        let parts = &self.0.parts;
-        // Whoever is shown a room may be invited to it the next moment, and by the same address.
-        for effect in &effects {
-            let Effect::Persist(rows) = effect else { continue };
-            for row in rows {
-                if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
-                    parts.directory.joined(&user, &row.room, &row.face).await;
-                }
-            }
-        }
-        for effect in effects {
-            match effect {
-                Effect::Send(stanza) => self.send(&stanza, Priority::Normal),
-                Effect::Refuse(stanza, condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
-                Effect::Accept(item) => parts.router.accept(item).await,
-                Effect::Enter { ticket, user, nick, room } => self.enter(ticket, user, nick, room),
-                Effect::Persist(rows) => {
-                    let rows = rows
-                        .into_iter()
-                        .map(|row| crate::store::OccupantRow { network: parts.network.to_string(), ..row });
-                    if let Err(error) = parts.store.put_occupants(rows.collect()).await {
-                        warn!(network = %parts.network, %error, "an occupant cannot be stored");
-                    }
-                }
-                Effect::Forget { room, sessions } => {
-                    if let Err(error) = parts.store.remove_occupants(&parts.network, Some(&room), sessions).await {
-                        warn!(network = %parts.network, %error, "an occupant cannot be removed");
-                    }
-                }
-            }
-        }
-    }
-
-    /// Lets the network bring a user into a room, and tells the room how it went.
-    fn enter(&self, ticket: u64, user: UserId, nick: String, room: RoomId) {
-        let this = self.clone();
-        tokio::spawn(async move {
-            let parts = &this.0.parts;
-            parts.directory.seen_user(&user);
-            let entering = async {
-                let _permit = this.0.work.acquire().await;
-                let info = parts.adapter.enter(&user, &nick, &room).await?;
-                let known = parts.muc.knows_history(&info.room);
-                let history = if known { Vec::new() } else { this.history(&info.room).await };
-                parts.directory.seen(Err(info.room.clone()), info.name.clone());
-                Ok((info, history))
-            };
-            let result = tokio::time::timeout(ENTER, entering)
-                .await
-                .unwrap_or_else(|_| Err(portway_bridges::api::Failure::temporary("entering the room took too long")));
-            let effects = parts.muc.entered(ticket, result, parts.clock.now());
-            Box::pin(this.perform(effects)).await;
-        });
-    }
-
-    /// What was said in a room: from our archive, and where that is empty from the network.
-    async fn history(&self, room: &RoomId) -> Vec<(EventId, Item)> {
-        let parts = &self.0.parts;
-        let key = crate::route::key::chat(&Chat::Room(room.clone()));
-        let limit = parts.muc.history_len();
-        let stored = parts.store.history(&parts.network, &key, crate::store::Direction::ToXmpp, limit).await;
-        let mut items: Vec<(EventId, Item)> = stored
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|message| Some((message.id, crate::route::stored::read(&message.body?).ok()?)))
-            .collect();
-        if items.len() < limit
-            && let Ok(earlier) = parts.adapter.history(room, limit).await
-        {
-            let known: Vec<String> = items.iter().filter_map(|(_, item)| item.meta.remote_id.clone()).collect();
-            let before = items.first().map(|(_, item)| item.at);
-            let earlier = earlier
-                .into_iter()
-                .filter(|old| !known.iter().any(|id| id == old.id.as_str()))
-                .filter(|old| before.is_none_or(|before| old.at <= before))
-                .map(|old| {
-                    let speaker = match old.sender {
-                        Ok(id) => Speaker::Person { id, name: old.name },
-                        Err(id) => Speaker::User { id, name: old.name },
-                    };
-                    let meta = Meta { remote_id: Some(old.id.to_string()), ..Meta::default() };
-                    (EventId(0), Item { chat: Chat::Room(room.clone()), speaker, at: old.at, kind: old.kind, meta })
-                });
-            let mut all: Vec<_> = earlier.collect();
-            all.append(&mut items);
-            let surplus = all.len().saturating_sub(limit);
-            items = all.split_off(surplus);
-        }
-        items
-    }
-
     /// The item with a name for its speaker: clients that do not take the escapes out of addresses show nothing better.
     fn named<'a>(&self, item: &'a Item) -> Cow<'a, Item> {
-        let Speaker::Person { id, name: None } = &item.speaker else { return Cow::Borrowed(item) };
+        let shown = matches!(item.kind, Kind::Text(_) | Kind::Edit { .. } | Kind::File(_) | Kind::Location { .. });
+        let (Speaker::Person { id, name: None }, true) = (&item.speaker, shown) else { return Cow::Borrowed(item) };
         let name = Some(self.0.parts.adapter.print_person(id));
         Cow::Owned(Item { speaker: Speaker::Person { id: id.clone(), name }, ..item.clone() })
     }
@@ -473,7 +341,15 @@ impl XmppSide for Component {
                 let item = self.named(item);
                 to_stanza::direct(&item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
             }
-            Chat::Room(_) => parts.muc.render(id, item, now),
+            Chat::Room(_) => {
+                let out = parts.muc.render(id, item, now);
+                let gone = parts.muc.forgotten();
+                if !gone.is_empty() {
+                    let this = self.clone();
+                    tokio::spawn(async move { this.perform(gone).await });
+                }
+                out
+            }
         }
     }
 

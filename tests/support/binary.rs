@@ -37,6 +37,16 @@ pub fn loopback(dir: &Dir, server: &Server) -> String {
 
 /// Starts the binary with a configuration and waits until it says `ready`. Returns what it printed before.
 pub async fn start(dir: &Dir, config: &str, server: &Server) -> (Child, Component, Vec<String>) {
+    start_with(dir, config, server, |_| {}).await
+}
+
+/// As [`start`], with something done to the component before its first stanza is answered.
+pub async fn start_with(
+    dir: &Dir,
+    config: &str,
+    server: &Server,
+    prepare: impl FnOnce(&mut Component),
+) -> (Child, Component, Vec<String>) {
     let path = dir.0.join("portway.toml");
     std::fs::write(&path, config).expect("a scratch file");
     let mut child = Command::new(env!("CARGO_BIN_EXE_portway"))
@@ -49,6 +59,7 @@ pub async fn start(dir: &Dir, config: &str, server: &Server) -> (Child, Componen
         .expect("the binary");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut component = server.accept().await;
+    prepare(&mut component);
     let mut printed = Vec::new();
     loop {
         tokio::select! {

@@ -14,6 +14,7 @@ pub struct Component {
     buffer: Vec<u8>,
     mute: bool,
     held: Vec<String>,
+    gone: Vec<String>,
 }
 
 impl Server {
@@ -42,7 +43,7 @@ impl Server {
 impl Component {
     async fn greet(stream: TcpStream) -> Self {
         let (read, write) = stream.into_split();
-        let mut component = Self { read, write, buffer: Vec::new(), mute: false, held: Vec::new() };
+        let mut component = Self { read, write, buffer: Vec::new(), mute: false, held: Vec::new(), gone: Vec::new() };
         component.until(b"accept").await;
         component
             .send(
@@ -58,6 +59,11 @@ impl Component {
     /// From now on pings are not answered.
     pub fn mute(&mut self) {
         self.mute = true;
+    }
+
+    /// From now on a ping to this full JID is answered as for somebody who is not there.
+    pub fn gone(&mut self, jid: &str) {
+        self.gone.push(jid.to_owned());
     }
 
     pub async fn send(&mut self, text: &str) {
@@ -120,12 +126,15 @@ impl Component {
             };
             let stanza = &text[at..end];
             if stanza.starts_with("<iq") && stanza.contains("urn:xmpp:ping") && stanza.contains("get") {
-                answers.push_str(&format!(
-                    "<iq type='result' id='{}' from='{}' to='{}'/>",
-                    attribute(stanza, "id"),
-                    attribute(stanza, "to"),
-                    attribute(stanza, "from")
-                ));
+                let (id, us, them) = (attribute(stanza, "id"), attribute(stanza, "to"), attribute(stanza, "from"));
+                let (type_, error) = match self.gone.iter().any(|gone| gone == us) {
+                    true => (
+                        "error",
+                        "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
+                    ),
+                    false => ("result", ""),
+                };
+                answers.push_str(&format!("<iq type='{type_}' id='{id}' from='{us}' to='{them}'>{error}</iq>"));
             } else if stanza.starts_with("<message") || stanza.starts_with("<presence") || stanza.starts_with("<iq") {
                 seen(stanza);
             }

@@ -22,11 +22,7 @@ pub fn ci() -> Result<(), String> {
     suites(&mut total)?;
     for server in ["prosody", "ejabberd"] {
         say(&format!("demo on {server}"));
-        let args = ["--server".to_owned(), server.to_owned()];
-        demo(&args).or_else(|error| {
-            say(&format!("{error}; ONCE MORE, see docs/src/developer/tests.md"));
-            demo(&args)
-        })?;
+        demo(&["--server".to_owned(), server.to_owned()])?;
         total.passed += 1;
     }
     total.print()
@@ -98,20 +94,16 @@ fn suites(total: &mut Total) -> Result<(), String> {
     install::servers()?;
     say("end-to-end tests against real servers");
     cargo(&["build", "--bin", "portway"])?;
-    let mut e2e = cargo_command();
-    e2e.args(["test", "--package", "portway-testbed", "--test", "e2e", "--", "--test-threads=1", "--nocapture"]);
-    // Known and not yet explained: on a busy machine the test's XMPP client now and then misses one stanza. Once more is
-    // allowed, and said aloud; twice is a failure.
-    let before = total.clone();
-    total.run(e2e.env("PORTWAY_E2E", "1")).or_else(|error| {
-        say(&format!("{error}; ONCE MORE, see docs/src/developer/tests.md"));
-        *total = before;
-        total.run(&mut e2e)
-    })
+    for suite in ["e2e", "loss"] {
+        let mut tests = cargo_command();
+        tests.args(["test", "--package", "portway-testbed", "--test", suite, "--", "--test-threads=1", "--nocapture"]);
+        total.run(tests.env("PORTWAY_E2E", "1"))?;
+    }
+    Ok(())
 }
 
 /// What the test runners have said.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Total {
     passed: u64,
     failed: u64,

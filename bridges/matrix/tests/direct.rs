@@ -99,6 +99,20 @@ async fn a_chat_that_the_ghost_was_sent_out_of_is_made_anew() {
     assert_eq!(world.stub.sent(&world.stub.rooms()[1]).len(), 1);
 }
 
+/// The chat was given up while a message was on its way, which then wrote down the old room again: the next message must
+/// not be stuck on it for ever.
+#[tokio::test]
+async fn a_room_that_was_given_up_in_between_is_not_written_into_again() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let first = world.only_room();
+    let given_up = br#"{"room":null,"generation":1}"#.to_vec();
+    world.memory.core().put("dm/romeo@h.test/@alice:hs.test", Some(given_up)).await.unwrap();
+    world.stub.change_member(&first, ROMEO, ROMEO, Member::Leave, json!({}));
+    world.deliver(hello(2)).await.unwrap();
+    assert_eq!(world.stub.sent(&world.stub.rooms()[1]).len(), 1);
+}
+
 #[tokio::test]
 async fn a_homeserver_in_trouble_is_asked_again_when_it_says() {
     let world = World::start().await;

@@ -174,5 +174,103 @@ async fn typing_is_passed_on_under_either_name_and_in_both_directions() {
     let chat = Chat::Direct { user: romeo(), person: alice() };
     let kind = crate::api::SignalKind::Typing(true);
     soon(world.adapter.signal(crate::api::Signal { chat, user: romeo(), kind })).await;
-    assert_eq!(world.stub.typing(), [(room, ROMEO.to_owned(), true)]);
+    assert_eq!(world.stub.typing(), [(room.clone(), ROMEO.to_owned(), true)]);
+    // The message says that its writer has stopped; further ones need not.
+    for number in [2, 3] {
+        world.deliver(hello(number)).await.unwrap();
+    }
+    assert_eq!(world.stub.typing()[1..], [(room, ROMEO.to_owned(), false)]);
+}
+
+/// Somebody's client makes a second chat: both are read, and the answer goes where they wrote last.
+#[tokio::test]
+async fn of_several_chats_with_one_person_the_latest_is_answered() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let first = world.only_room();
+    let joined = world.stub.change_member(&first, ALICE, ALICE, Member::Join, json!({}));
+    let second = world.stub.make_room(None, &[ALICE]);
+    let invite = world.stub.change_member(&second, ALICE, ROMEO, Member::Invite, json!({ "is_direct": true }));
+    world.push("1", &[joined, invite]).await;
+    let said = world.stub.event(&second, ALICE, "m.room.message", text("in the second"));
+    world.push("2", &[said]).await;
+    world.deliver(hello(2)).await.unwrap();
+    assert_eq!(world.stub.sent(&second).len(), 1);
+    let said = world.stub.event(&first, ALICE, "m.room.message", text("in the first"));
+    world.push("3", &[said]).await;
+    let world = world.restart().await;
+    world.deliver(hello(3)).await.unwrap();
+    assert_eq!((world.stub.sent(&first).len(), world.stub.sent(&second).len()), (2, 1));
+    let events = world.memory.events();
+    assert_eq!(bodies(&events), ["in the second", "in the first"]);
+    assert!(events.iter().all(|event| event.chat == Chat::Direct { user: romeo(), person: alice() }));
+}
+
+#[tokio::test]
+async fn who_left_and_asks_in_again_is_followed_and_the_ghost_does_not_stay_behind() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let first = world.only_room();
+    let left = world.stub.change_member(&first, ALICE, ALICE, Member::Leave, json!({}));
+    world.push("1", &[left]).await;
+    assert_eq!(world.stub.member(&first, ROMEO), Some(Member::Leave));
+    let second = world.stub.make_room(None, &[ALICE]);
+    let invite = world.stub.change_member(&second, ALICE, ROMEO, Member::Invite, json!({ "is_direct": true }));
+    let said = world.stub.event(&second, ALICE, "m.room.message", text("me again"));
+    world.push("2", &[invite, said]).await;
+    assert_eq!(bodies(&world.memory.events()), ["me again"]);
+    world.deliver(hello(2)).await.unwrap();
+    assert_eq!(world.stub.sent(&second).len(), 1);
+    // The first one again, as whoever left may be asked back into it.
+    world.stub.change_member(&first, ALICE, ALICE, Member::Join, json!({}));
+    let invite = world.stub.change_member(&first, ALICE, ROMEO, Member::Invite, json!({}));
+    world.push("3", &[invite]).await;
+    world.deliver(hello(3)).await.unwrap();
+    assert_eq!(world.stub.sent(&first).len(), 2);
+}
+
+#[tokio::test]
+async fn a_third_person_in_a_chat_is_announced_and_heard() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let room = world.only_room();
+    world.stub.add_user("@carol:hs.test", "Carol");
+    let carol = "@carol:hs.test";
+    let joined = world.stub.change_member(&room, carol, carol, Member::Join, json!({}));
+    let mut renamed = world.stub.change_member(&room, carol, carol, Member::Join, json!({ "displayname": "C." }));
+    renamed["unsigned"] = json!({ "prev_content": { "membership": "join" } });
+    let said = world.stub.event(&room, carol, "m.room.message", text("hi all"));
+    world.push("1", &[joined, renamed, said]).await;
+    let events = world.memory.events();
+    assert_eq!(bodies(&events), ["matrix.third-person Carol @carol:hs.test", "hi all"]);
+    assert_eq!(events[0].chat, Chat::Direct { user: romeo(), person: alice() });
+    assert_eq!(events[1].chat, Chat::Direct { user: romeo(), person: PersonId::new("carol", "hs.test").unwrap() });
+    // The chat with Alice is where it was, also when the third person goes.
+    let left = world.stub.change_member(&room, carol, carol, Member::Leave, json!({}));
+    world.push("2", &[left]).await;
+    world.deliver(hello(2)).await.unwrap();
+    assert_eq!((world.stub.rooms().len(), world.stub.sent(&room).len()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_upgraded_chat_is_followed() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let old = world.only_room();
+    for (txn, open) in [("1", true), ("2", false)] {
+        let next = world.stub.make_room(open.then_some("#next:hs.test"), &[ALICE]);
+        let mut gone =
+            world.stub.event(&old, ALICE, "m.room.tombstone", json!({ "body": "moved", "replacement_room": next }));
+        gone["state_key"] = json!("");
+        world.push(txn, &[gone]).await;
+        if !open {
+            // As Element does after an upgrade, in a room that has a name.
+            let mut invite = world.stub.change_member(&next, ALICE, ROMEO, Member::Invite, json!({}));
+            invite["unsigned"] = json!({ "invite_room_state": [{ "type": "m.room.name", "state_key": "", "content": { "name": "Us" } }] });
+            world.push("3", &[invite]).await;
+        }
+        world.deliver(hello(if open { 2 } else { 3 })).await.unwrap();
+        assert_eq!(world.stub.sent(&next).len(), 1, "{open}");
+    }
+    assert_eq!(world.memory.events(), []);
 }

@@ -1,5 +1,6 @@
 //! SQLite: the embedded engine. Write-ahead log, `synchronous=FULL`: what was committed survives a power failure.
 
+mod accounts;
 mod backend;
 mod people;
 #[cfg(test)]
@@ -20,7 +21,11 @@ use super::model::StoreError;
 const APPLICATION_ID: i64 = 0x7077_6179;
 
 /// The migrations; the version of the schema is the number of those that were run.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/01_first.sql"), include_str!("../migrations/02_ages.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/01_first.sql"),
+    include_str!("../migrations/02_ages.sql"),
+    include_str!("../migrations/03_accounts.sql"),
+];
 
 /// How many chat keys are kept in memory.
 const CHATS: usize = 16_384;

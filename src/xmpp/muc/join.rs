@@ -1,38 +1,54 @@
-//! The way into a room and out of it.
+//! The way into a room.
 //!
-//! A newcomer is sent, in this order: the others' presence, their own with status 110, what was said before, exactly one
-//! subject, and then what is said from now on (XEP-0045, section 7.1). The lock on the rooms keeps live messages from
-//! slipping in between.
+//! A device asks; the network lets its user in ([`Muc::entered`]); the session is put on disk; and only then is it in
+//! the room and told so ([`Muc::admit`]), so that no client believes to be in a room that the gateway forgot.
 
 use minidom::Element;
-use portway_bridges::api::{
-    Chat, ChatInfo, Condition, EventId, Failure, Kind, Membership, RoomId, Sentence, Timestamp, UserId,
-};
+use portway_bridges::api::{ChatInfo, Condition, EventId, Failure, RoomId, Sentence, Timestamp, UserId};
 
-use super::build::{self, Seen};
-use super::room::{Owner, Room, Session, clean_nick};
+use super::build::{self, Change, Seen};
+use super::leave::Leaving;
+use super::room::{Owner, Room, clean_nick};
+use super::welcome::welcome;
 use super::{Effect, Muc, MucConfig, State, ns};
 use crate::identity::access;
-use crate::route::item::{Item, Meta, Speaker};
-use crate::route::key;
+use crate::route::item::Item;
 use crate::store::OccupantRow;
 use crate::xmpp::address;
-use crate::xmpp::error::{self, ErrorType, usual_type};
+use crate::xmpp::error::{self, ErrorType};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
-use crate::xmpp::to_stanza::stamp;
 use crate::xmpp::xml;
 
 /// Somebody on their way in.
 pub enum Pending {
-    /// A device that has asked to join.
+    /// A device that has asked to join, while the network is asked.
     Join {
         /// What it sent.
         stanza: Box<Stanza>,
+        /// Whose it is.
+        user: UserId,
         /// The nick that it gets.
         nick: String,
         /// Whether that is another one than it asked for.
         renamed: bool,
+        /// Whether it does not want to any more.
+        left: bool,
+    },
+    /// The same, let in by the network, while it is put on disk.
+    Admit {
+        /// What it sent.
+        stanza: Box<Stanza>,
+        /// Whose it is.
+        user: UserId,
+        /// The nick that it gets.
+        nick: String,
+        /// Whether that is another one than it asked for.
+        renamed: bool,
+        /// Whether it does not want to any more.
+        left: bool,
+        /// What the network told about the room.
+        entered: Box<(ChatInfo, Vec<(EventId, Item)>)>,
     },
     /// A user who was in the room before a restart.
     Restore {
@@ -41,6 +57,16 @@ pub enum Pending {
         /// Who.
         user: UserId,
     },
+}
+
+impl Pending {
+    /// Whether a device of this user wants in.
+    pub fn is_of(&self, wanted: &UserId) -> bool {
+        match self {
+            Self::Join { user, left, .. } | Self::Admit { user, left, .. } => !left && user == wanted,
+            Self::Restore { user, .. } => user == wanted,
+        }
+    }
 }
 
 impl Muc {
@@ -53,29 +79,35 @@ impl Muc {
         match stanza.type_.as_deref() {
             None => {}
             Some("unavailable" | "error") => {
-                state.pending.retain(
-                    |_, pending| !matches!(pending, Pending::Join { stanza, .. } if stanza.from.as_ref() == Some(from)),
-                );
-                let left = stanza.type_.as_deref() == Some("unavailable");
+                for pending in state.pending.values_mut() {
+                    if let Pending::Join { stanza: asked, left, .. } | Pending::Admit { stanza: asked, left, .. } =
+                        pending
+                        && asked.from.as_ref() == Some(from)
+                        && asked.to.as_ref().and_then(Jid::node) == us.jid().node()
+                    {
+                        *left = true;
+                    }
+                }
+                let asked = stanza.type_.as_deref() == Some("unavailable");
                 let Some(room) = canonical else { return Vec::new() };
-                return state.leave(&self.config, &room, from, left.then_some(stanza), now);
+                let why = if asked { Leaving::Asked(stanza) } else { Leaving::Unreachable };
+                return state.leave(&self.config, &room, from, why, now);
             }
             Some(_) => return Vec::new(),
         }
         let session = canonical.as_ref().and_then(|id| state.rooms.get(id)?.sessions.get(from.as_str()));
         let refuse =
             |condition, key: &str| vec![Effect::Refuse(Box::new(with_muc(stanza)), condition, Sentence::new(key))];
-        let Some(asked) = us.jid().resource() else { return refuse(Condition::JidMalformed, "core.not-in-room") };
+        let Some(asked) = us.jid().resource() else { return refuse(Condition::JidMalformed, "core.no-nick") };
         let nick = clean_nick(asked);
         if nick.is_empty() {
-            return refuse(Condition::NotAcceptable, "core.nick-taken");
+            return refuse(Condition::NotAcceptable, "core.no-nick");
         }
         let wants_in = stanza.child("x", ns::MUC).is_some();
         match session {
             // Away, back, busy: other networks have no form for it in rooms.
             Some(session) if !wants_in && session.nick == nick => return Vec::new(),
-            // Nicks belong to the profile on the other side.
-            Some(session) if session.nick != nick => return refuse(Condition::NotAcceptable, "core.nick-taken"),
+            Some(session) if session.nick != nick => return refuse(Condition::NotAcceptable, "core.nick-stays"),
             None if !wants_in => return Vec::new(),
             _ => {}
         }
@@ -86,11 +118,16 @@ impl Muc {
             return refuse(Condition::Conflict, "core.nick-taken");
         }
         if state.sessions() >= self.config.max_sessions {
-            return refuse(Condition::ResourceConstraint, "core.store-failed");
+            return refuse(Condition::ResourceConstraint, "core.rooms-full");
         }
+        // A user has one nick for all their devices.
+        let own = canonical.as_ref().and_then(|id| state.rooms.get(id)?.nick_of(&user));
+        let nick = own.map_or(nick, str::to_owned);
         let renamed = nick != asked;
-        let ticket = state.ticket(Pending::Join { stanza: Box::new(stanza.clone()), nick: nick.clone(), renamed });
-        vec![Effect::Enter { ticket, user, nick, room }]
+        let stanza = Box::new(stanza.clone());
+        let pending = Pending::Join { stanza, user: user.clone(), nick: nick.clone(), renamed, left: false };
+        let ticket = state.ticket(pending);
+        vec![Effect::Enter { ticket, user, nick, room, again: false }]
     }
 
     /// The network has let a user in, or not.
@@ -105,128 +142,154 @@ impl Muc {
         let Some(pending) = state.pending.remove(&ticket) else { return Vec::new() };
         let (info, history) = match (result, &pending) {
             (Ok(entered), _) => entered,
-            (Err(failure), Pending::Join { stanza, .. }) => return self.refused(stanza, &failure),
+            (Err(failure), Pending::Join { stanza, left: false, .. }) => return self.refused(stanza, &failure),
             (Err(Failure::Permanent { .. }), Pending::Restore { room, user }) => {
-                let sessions: Vec<Jid> = state
-                    .rooms
-                    .get(room)
-                    .into_iter()
-                    .flat_map(|room| room.sessions.values())
-                    .filter(|session| session.user == *user)
-                    .map(|session| session.jid.clone())
-                    .collect();
-                return sessions.iter().flat_map(|jid| state.leave(&self.config, room, jid, None, now)).collect();
+                let theirs = state.rooms.get(room).into_iter().flat_map(|room| room.sessions.values());
+                let theirs = theirs.filter(|session| session.user == *user);
+                let sessions: Vec<Jid> = theirs.map(|session| session.jid.clone()).collect();
+                let lost = |jid| state.leave(&self.config, room, jid, Leaving::Lost, now);
+                return sessions.iter().flat_map(lost).collect();
             }
-            // The room is away for now; whoever is in it stays there.
-            (Err(Failure::Temporary { .. }), Pending::Restore { .. }) => return Vec::new(),
+            (Err(_), _) => return Vec::new(),
         };
         let id = info.room.clone();
-        let room = state.rooms.entry(id.clone()).or_insert_with(|| Room::new(id.clone()));
-        learn(room, info);
-        if !room.history_known {
-            room.earlier(history, self.config.history_len);
+        match pending {
+            Pending::Restore { .. } => {
+                if let Some(room) = state.rooms.get_mut(&id) {
+                    learn(room, info, history, &self.config);
+                }
+                Vec::new()
+            }
+            Pending::Join { stanza, user, nick, renamed, left } => {
+                if left {
+                    return state.not_in_after_all(&id, &user, &nick, now).into_iter().collect();
+                }
+                if state.rooms.get(&id).is_some_and(|room| taken(room, &nick, &user)) {
+                    return state.conflict(&id, &stanza, &user, &nick, now);
+                }
+                let (Some(from), Some(face)) = (&stanza.from, stanza.to.as_ref().and_then(Jid::node)) else {
+                    return Vec::new();
+                };
+                let row = OccupantRow {
+                    network: String::new(),
+                    room: address::of_room(&id).unwrap_or_default(),
+                    session: from.to_string(),
+                    nick: nick.clone(),
+                    face: face.to_owned(),
+                    joined: now,
+                };
+                let entered = Box::new((info, history));
+                state.pending.insert(ticket, Pending::Admit { stanza, user, nick, renamed, left, entered });
+                vec![Effect::Admit { ticket, row }]
+            }
+            Pending::Admit { .. } => Vec::new(),
         }
-        let Pending::Join { stanza, nick, renamed } = pending else { return Vec::new() };
-        let (Some(from), Some(face)) = (&stanza.from, stanza.to.as_ref().and_then(Jid::node)) else {
+    }
+
+    /// A newcomer is on disk: lets them in. What they are sent goes through `send` before anything else can be said in
+    /// the room; where it does not take all of it, they are not in.
+    #[must_use]
+    pub fn admit(&self, ticket: u64, now: Timestamp, send: &mut dyn FnMut(&OutStanza) -> bool) -> Vec<Effect> {
+        let mut state = self.state();
+        let Some(Pending::Admit { stanza, user, nick, renamed, left, entered }) = state.pending.remove(&ticket) else {
             return Vec::new();
         };
-        let Some(user) = access::user(from) else { return Vec::new() };
-        if taken(room, &nick, &user) {
-            let stanza = Box::new(with_muc(&stanza));
-            return vec![Effect::Refuse(stanza, Condition::Conflict, Sentence::new("core.nick-taken"))];
+        let (Some(from), Some(face)) = (stanza.from.clone(), stanza.to.as_ref().and_then(Jid::node)) else {
+            return Vec::new();
+        };
+        let (info, history) = *entered;
+        let id = info.room.clone();
+        let forget =
+            Effect::Forget { room: address::of_room(&id).unwrap_or_default(), sessions: vec![from.to_string()] };
+        let room = state.rooms.entry(id.clone()).or_insert_with(|| Room::new(id.clone()));
+        learn(room, info, history, &self.config);
+        if left || taken(room, &nick, &user) {
+            let mut effects = match left {
+                true => state.not_in_after_all(&id, &user, &nick, now).into_iter().collect(),
+                false => state.conflict(&id, &stanza, &user, &nick, now),
+            };
+            state.drop_if_empty(&id);
+            effects.push(forget);
+            return effects;
         }
         // A user has one nick for all their devices.
-        let nick = room.nick_of(&user).map_or(nick, str::to_owned);
+        let known = room.nick_of(&user).map(str::to_owned);
+        let newcomer = known.is_none();
+        let nick = known.unwrap_or(nick);
         let renamed = renamed || stanza.to.as_ref().and_then(Jid::resource) != Some(nick.as_str());
-        let newcomer = room.nick_of(&user).is_none();
-        room.add_session(from, user.clone(), nick.clone(), face.to_owned());
-        let mut effects = welcome(&self.config, room, from.as_str(), &stanza, renamed, now);
-        if newcomer {
+        let elsewhere = room.sessions.get(from.as_str()).filter(|session| session.face != face).cloned();
+        if let Some(old) = elsewhere {
+            // The same device, by another address of the room: it is in by one of them.
             let occupant = build::occupant_id(&self.config, &id, &build::user_key(&user));
-            let seen = Seen { nick: &nick, occupant, level: 0 };
-            for session in room.sessions.values().filter(|session| session.user != user) {
-                effects.extend(build::presence(&self.config, session, &seen, true, &[], None).map(Effect::Send));
+            let seen = Seen { nick: &old.nick, occupant, level: 0 };
+            let change = Change { gone: true, statuses: &[110], ..Change::default() };
+            if let Some(out) = build::presence(&self.config, &old, &seen, &change) {
+                send(&out);
             }
         }
-        let row = OccupantRow {
-            network: String::new(),
-            room: address::of_room(&id).unwrap_or_default(),
-            session: from.to_string(),
-            nick,
-            face: face.to_owned(),
-            joined: now,
+        room.add_session(&from, user, nick, face.to_owned());
+        let sent = welcome(&self.config, room, from.as_str(), &stanza, renamed, newcomer, now);
+        let sent = sent.iter().all(send);
+        state.faces.insert(face.to_owned(), id.clone());
+        if sent { Vec::new() } else { state.leave(&self.config, &id, &from, Leaving::Unreachable, now) }
+    }
+
+    /// A newcomer could not be put on disk, and so is not let in.
+    #[must_use]
+    pub fn turn_away(&self, ticket: u64, now: Timestamp) -> Vec<Effect> {
+        let mut state = self.state();
+        let Some(Pending::Admit { stanza, user, nick, entered, .. }) = state.pending.remove(&ticket) else {
+            return Vec::new();
         };
-        effects.push(Effect::Persist(vec![row]));
-        state.faces.insert(face.to_owned(), id);
+        let mut effects: Vec<Effect> = state.not_in_after_all(&entered.0.room, &user, &nick, now).into_iter().collect();
+        effects.extend(self.refused_with(&stanza, Condition::InternalServerError, "core.store-failed"));
         effects
     }
 
     /// The network does not let a user in. What may pass is of type `wait`: clients keep their bookmarks then.
     fn refused(&self, stanza: &Stanza, failure: &Failure) -> Vec<Effect> {
-        let (condition, type_, sentence) = match failure {
-            Failure::Temporary { condition, .. } => {
-                let sentence = Sentence::new("core.still-trying").with("network", "The other network");
-                (*condition, ErrorType::Wait, sentence)
+        match failure {
+            Failure::Temporary { condition, .. } => self.refused_with(stanza, *condition, "core.room-away"),
+            // Nobody knows whether a server that does not answer is gone for good.
+            Failure::Permanent { condition: condition @ Condition::RemoteServerNotFound, .. } => {
+                self.refused_with(stanza, *condition, "core.room-away")
             }
-            Failure::Permanent { condition, sentence, .. } => (*condition, usual_type(*condition), sentence.clone()),
-        };
-        if type_ != ErrorType::Wait {
-            return vec![Effect::Refuse(Box::new(with_muc(stanza)), condition, sentence)];
+            Failure::Permanent { condition, sentence, .. } => {
+                vec![Effect::Refuse(Box::new(with_muc(stanza)), *condition, sentence.clone())]
+            }
         }
+    }
+
+    /// An error of type `wait` on a join.
+    fn refused_with(&self, stanza: &Stanza, condition: Condition, sentence: &str) -> Vec<Effect> {
         let (Some(from), Some(to)) = (&stanza.from, stanza.to.as_ref().and_then(|to| self.config.domain.own(to)))
         else {
             return Vec::new();
         };
+        let lang = stanza.lang.as_deref();
+        let text = self.config.texts.text(&Sentence::new(sentence), lang);
         let answer = OutStanza::new(StanzaKind::Presence, &to, from, Some("error"), stanza.id.as_deref())
             .with(Element::bare("x", ns::MUC))
-            .with(error::element(condition, type_, "", None));
+            .with(error::element(condition, ErrorType::Wait, &text, lang));
         vec![Effect::Send(answer)]
     }
 }
 
 impl State {
-    /// A device leaves. `asked`: it said so itself, and is told that it is out.
-    pub fn leave(
-        &mut self,
-        config: &MucConfig,
-        id: &RoomId,
-        jid: &Jid,
-        asked: Option<&Stanza>,
-        now: Timestamp,
-    ) -> Vec<Effect> {
-        let Some(room) = self.rooms.get_mut(id) else { return Vec::new() };
-        let Some(session) = room.sessions.remove(jid.as_str()) else { return Vec::new() };
-        let occupant = build::occupant_id(config, id, &build::user_key(&session.user));
-        let seen = Seen { nick: &session.nick, occupant, level: 0 };
-        let mut effects = Vec::new();
-        if let Some(asked) = asked {
-            let out = build::presence(config, &session, &seen, false, &[110], asked.id.as_deref());
-            effects.extend(out.map(Effect::Send));
-        }
-        if room.nick_of(&session.user).is_none() {
-            for other in room.sessions.values() {
-                effects.extend(build::presence(config, other, &seen, false, &[], None).map(Effect::Send));
-            }
-            effects.push(Effect::Accept(Item {
-                chat: Chat::Room(id.clone()),
-                speaker: Speaker::User { id: session.user.clone(), name: Some(session.nick.clone()) },
-                at: now,
-                kind: Kind::Membership(Membership::Leave { reason: None }),
-                meta: Meta::default(),
-            }));
-        }
-        effects
-            .push(Effect::Forget { room: address::of_room(id).unwrap_or_default(), sessions: vec![jid.to_string()] });
-        if room.sessions.is_empty() {
-            self.rooms.remove(id);
-            self.faces.retain(|_, room| room != id);
-        }
+    /// Somebody else has the nick that a user whom the network let in wanted.
+    fn conflict(&self, id: &RoomId, stanza: &Stanza, user: &UserId, nick: &str, now: Timestamp) -> Vec<Effect> {
+        let stanza = Box::new(with_muc(stanza));
+        let mut effects = vec![Effect::Refuse(stanza, Condition::Conflict, Sentence::new("core.nick-taken"))];
+        effects.extend(self.not_in_after_all(id, user, nick, now));
         effects
     }
 }
 
 /// What the network told about a room.
-fn learn(room: &mut Room, info: ChatInfo) {
+fn learn(room: &mut Room, info: ChatInfo, history: Vec<(EventId, Item)>, config: &MucConfig) {
+    if !room.history_known {
+        room.earlier(history, config.history_len);
+    }
     room.name = info.name.or(room.name.take());
     room.topic = info.topic.or(room.topic.take());
     room.member_count = info.member_count;
@@ -238,84 +301,6 @@ fn learn(room: &mut Room, info: ChatInfo) {
 /// Whether somebody else has the nick.
 fn taken(room: &Room, nick: &str, user: &UserId) -> bool {
     room.owner(nick).is_some_and(|owner| owner != Owner::User(user.clone()))
-}
-
-/// Everything that a newcomer is sent, in order.
-fn welcome(
-    config: &MucConfig,
-    room: &mut Room,
-    jid: &str,
-    stanza: &Stanza,
-    renamed: bool,
-    now: Timestamp,
-) -> Vec<Effect> {
-    let Some(session) = room.sessions.get(jid).cloned() else { return Vec::new() };
-    let mut out = Vec::new();
-    let mut shown = Vec::new();
-    for other in room.sessions.values().filter(|other| other.user != session.user) {
-        if !shown.contains(&&other.user) {
-            shown.push(&other.user);
-            let occupant = build::occupant_id(config, &room.id, &build::user_key(&other.user));
-            out.extend(build::presence(
-                config,
-                &session,
-                &Seen { nick: &other.nick, occupant, level: 0 },
-                true,
-                &[],
-                None,
-            ));
-        }
-    }
-    // Staff first, then the rest; those who were shown to others are shown to everybody.
-    let mut order: Vec<_> =
-        room.members.iter().map(|(person, member)| (!member.shown, -member.level, person.clone())).collect();
-    order.sort();
-    for (hidden, _, person) in order.into_iter().take(config.max_presence) {
-        let Some(member) = room.members.get_mut(&person) else { continue };
-        let occupant = build::occupant_id(config, &room.id, &key::person(&person));
-        let seen = Seen { nick: &member.nick, occupant, level: member.level };
-        out.extend(build::presence(config, &session, &seen, true, &[], None));
-        if hidden {
-            member.shown = true;
-            for other in room.sessions.values().filter(|other| other.jid != session.jid) {
-                out.extend(build::presence(config, other, &seen, true, &[], None));
-            }
-        }
-    }
-    let occupant = build::occupant_id(config, &room.id, &build::user_key(&session.user));
-    let own = Seen { nick: &session.nick, occupant, level: 0 };
-    let statuses: &[u16] = if renamed { &[110, 170, 210] } else { &[110, 170] };
-    out.extend(build::presence(config, &session, &own, true, statuses, stanza.id.as_deref()));
-    out.extend(history(config, room, &session, stanza, now));
-    out.extend(super::render::subject(config, room, &session));
-    out.into_iter().map(Effect::Send).collect()
-}
-
-/// What was said before, as far as the newcomer wants it (XEP-0045, section 7.2.13).
-fn history(config: &MucConfig, room: &Room, session: &Session, stanza: &Stanza, now: Timestamp) -> Vec<OutStanza> {
-    let wanted = stanza.child("x", ns::MUC).and_then(|x| x.get_child("history", ns::MUC));
-    let number = |name: &str| wanted.and_then(|history| history.attr(name)?.parse::<usize>().ok());
-    let most = number("maxstanzas").unwrap_or(config.history_len);
-    let mut chars = number("maxchars").unwrap_or(usize::MAX);
-    let oldest = number("seconds").map(|seconds| now.0 - i64::try_from(seconds).unwrap_or(i64::MAX / 2000) * 1000);
-    let since = wanted.and_then(|history| history.attr("since")).map(str::to_owned);
-    let mut chosen = Vec::new();
-    for (id, item) in room.history.iter().rev().take(most) {
-        let stamp = stamp(item.at);
-        if oldest.is_some_and(|oldest| item.at.0 < oldest)
-            || since.as_ref().is_some_and(|since| stamp.as_str() < since.as_str())
-        {
-            break;
-        }
-        let rendered = super::render::message(config, room, session, *id, item, Some(&stamp));
-        let size: usize = rendered.iter().map(|stanza| stanza.element().text().len() + 300).sum();
-        if size > chars {
-            break;
-        }
-        chars -= size;
-        chosen.push(rendered);
-    }
-    chosen.into_iter().rev().flatten().collect()
 }
 
 /// The stanza with the payload by which clients know that an error is about joining.

@@ -1,21 +1,27 @@
 //! Rooms of networks as MUCs (XEP-0045), without I/O: stanzas go in, [`Effect`]s come out in the order in which they
 //! must happen. One room object serves all its XMPP occupants, under whatever address each of them knows it.
 //!
-//! [`room`] is the state of one room, [`join`] the way in and out, [`render`] what is said there, [`query`] the answers
-//! to IQs, [`build`] the stanzas.
+//! [`room`] is the state of one room, [`join`] the way in, [`leave`] the way out, [`welcome`] what newcomers are sent,
+//! [`render`] what is said there, [`failed`] what could not be said, [`people`] who is there, [`query`] the answers to
+//! IQs, [`build`] the stanzas.
 
 mod build;
+mod failed;
 mod join;
+mod leave;
+mod people;
 mod query;
 mod render;
 mod room;
+mod welcome;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portway_bridges::api::{Condition, RoomId, Sentence, Timestamp, UserId};
 
 use self::join::Pending;
+use self::leave::Leaving;
 use self::room::Room;
 use super::address;
 use super::from_stanza::Parsed;
@@ -24,6 +30,7 @@ use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza};
 use crate::identity::access;
 use crate::route::item::{Item, Meta, Speaker};
 use crate::store::OccupantRow;
+use crate::text::Catalogue;
 
 /// Namespaces of rooms.
 pub mod ns {
@@ -49,6 +56,8 @@ pub struct MucConfig {
     pub max_presence: usize,
     /// How many sessions all rooms hold at most.
     pub max_sessions: usize,
+    /// The sentences.
+    pub texts: Arc<Catalogue>,
 }
 
 /// What must happen, in order.
@@ -71,9 +80,16 @@ pub enum Effect {
         nick: String,
         /// Where, as it was addressed.
         room: RoomId,
+        /// Whether they were there before a restart: then what may pass is tried until it has.
+        again: bool,
     },
-    /// Keep these sessions over a restart.
-    Persist(Vec<OccupantRow>),
+    /// Keep this session over a restart; then call [`Muc::admit`], or [`Muc::turn_away`] where it cannot be kept.
+    Admit {
+        /// Names the join.
+        ticket: u64,
+        /// What is to be kept.
+        row: OccupantRow,
+    },
     /// Do not keep these sessions.
     Forget {
         /// The localpart of the room's canonical JID.
@@ -96,6 +112,8 @@ struct State {
     faces: HashMap<String, RoomId>,
     pending: HashMap<u64, Pending>,
     tickets: u64,
+    /// Sessions that must not be kept any more, by the localpart of their room's canonical JID.
+    forgotten: Vec<(String, Vec<String>)>,
 }
 
 impl Muc {
@@ -135,7 +153,7 @@ impl Muc {
         if matches!(parsed, Parsed::Bounce { .. }) {
             // Somebody who cannot be reached is not here any more: this session only.
             return match state.canonical(us) {
-                Some(room) => state.leave(&self.config, &room, from, None, now),
+                Some(room) => state.leave(&self.config, &room, from, Leaving::Unreachable, now),
                 None => Vec::new(),
             };
         }
@@ -190,14 +208,54 @@ impl Muc {
             let Some(user) = access::user(&jid) else { continue };
             state.faces.insert(row.face.clone(), id.clone());
             let room = state.rooms.entry(id.clone()).or_insert_with(|| Room::new(id.clone()));
+            room.restored = true;
             let first = !room.sessions.values().any(|session| session.user == user);
             room.add_session(&jid, user.clone(), row.nick.clone(), row.face.clone());
             if first {
                 let ticket = state.ticket(Pending::Restore { room: id.clone(), user: user.clone() });
-                effects.push(Effect::Enter { ticket, user, nick: row.nick, room: id });
+                effects.push(Effect::Enter { ticket, user, nick: row.nick, room: id, again: true });
             }
         }
         effects
+    }
+
+    /// All sessions, with the address by which each knows its room.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<(OurJid, Jid)> {
+        let state = self.state();
+        let sessions = state.rooms.values().flat_map(|room| room.sessions.values());
+        let known = |session: &room::Session| Some((build::address(&self.config, session, None)?, session.jid.clone()));
+        sessions.filter_map(known).collect()
+    }
+
+    /// A session turned out to be gone.
+    #[must_use]
+    pub fn unreachable(&self, us: &OurJid, session: &Jid, now: Timestamp) -> Vec<Effect> {
+        let mut state = self.state();
+        match state.canonical(us) {
+            Some(room) => state.leave(&self.config, &room, session, Leaving::Unreachable, now),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether a user is still to be brought in under this ticket.
+    #[must_use]
+    pub fn awaits(&self, ticket: u64) -> bool {
+        let state = self.state();
+        match state.pending.get(&ticket) {
+            Some(Pending::Restore { room, user }) => {
+                state.rooms.get(room).is_some_and(|room| room.nick_of(user).is_some())
+            }
+            Some(_) => true,
+            None => false,
+        }
+    }
+
+    /// Sessions that went while something was rendered, and must not be kept over a restart any more.
+    #[must_use]
+    pub fn forgotten(&self) -> Vec<Effect> {
+        let forgotten = std::mem::take(&mut self.state().forgotten);
+        forgotten.into_iter().map(|(room, sessions)| Effect::Forget { room, sessions }).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -214,6 +272,24 @@ impl State {
     /// The room that a stanza is for.
     fn addressed(&self, us: &OurJid) -> Option<&Room> {
         self.rooms.get(self.faces.get(us.jid().node()?)?)
+    }
+
+    /// After sessions of a room went while something was rendered: those of `before` that are gone are to be forgotten.
+    fn tidy(&mut self, id: &RoomId, before: Vec<String>) {
+        let Some(room) = self.rooms.get(id) else { return };
+        let gone: Vec<String> = before.into_iter().filter(|session| !room.sessions.contains_key(session)).collect();
+        if !gone.is_empty() {
+            self.forgotten.push((address::of_room(id).unwrap_or_default(), gone));
+        }
+        self.drop_if_empty(id);
+    }
+
+    /// A room without sessions is forgotten.
+    fn drop_if_empty(&mut self, id: &RoomId) {
+        if self.rooms.get(id).is_some_and(|room| room.sessions.is_empty()) {
+            self.rooms.remove(id);
+            self.faces.retain(|_, room| room != id);
+        }
     }
 
     fn ticket(&mut self, pending: Pending) -> u64 {

@@ -1,7 +1,7 @@
 //! Answers to IQs of rooms: exactly one for each request.
 
 use minidom::Element;
-use portway_bridges::api::{Condition, RoomId};
+use portway_bridges::api::{Condition, RoomId, Sentence};
 
 use super::{Effect, Muc, ns};
 use crate::xmpp::error::{self, ErrorType};
@@ -53,8 +53,8 @@ impl Muc {
             // A self-ping (XEP-0410): clients that are not in the room must learn exactly that.
             return match session {
                 None => {
-                    let text = "You are not in this room.";
-                    error::reply(query, us, Condition::NotAcceptable, ErrorType::Cancel, text)
+                    let text = self.config.texts.text(&Sentence::new("core.not-in-room"), query.lang.as_deref());
+                    error::reply(query, us, Condition::NotAcceptable, ErrorType::Cancel, &text)
                 }
                 Some(session) if session.nick == nick && payload.is("ping", iq_ns::PING) => iq::result(query, us, None),
                 Some(_) if room.is_some_and(|room| room.owner(nick).is_none()) => {

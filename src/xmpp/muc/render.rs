@@ -1,16 +1,14 @@
 //! What is said in a room, for each session.
 
 use minidom::Element;
-use portway_bridges::api::{EventId, Kind, Membership, PersonId, Style, Target, Text, Timestamp};
+use portway_bridges::api::{EventId, File, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
 
-use super::build::{self, Seen};
 use super::room::{Room, Session};
-use super::{Muc, MucConfig, ns};
+use super::{Muc, MucConfig, build, failed, ns, people};
+use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
 use crate::route::key;
-use crate::xmpp::error::{self, usual_type};
 use crate::xmpp::from_stanza::ns as message_ns;
-use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::{NS_CLIENT, OutStanza, StanzaKind};
 use crate::xmpp::to_stanza::{MAX_BODY, hint, split};
 use crate::xmpp::xml;
@@ -22,27 +20,30 @@ impl Muc {
     /// The stanzas of an event of the queue, for all sessions that are in the room now.
     #[must_use]
     pub fn render(&self, id: EventId, item: &Item, now: Timestamp) -> Vec<OutStanza> {
-        let mut state = self.state();
+        let mut guard = self.state();
+        let state = &mut *guard;
         let portway_bridges::api::Chat::Room(room_id) = &item.chat else { return Vec::new() };
+        if let Kind::Failed(failed) = &item.kind {
+            return failed::render(&self.config, state.rooms.get(room_id), item, failed);
+        }
         let Some(room) = state.rooms.get_mut(room_id) else { return Vec::new() };
         let config = &self.config;
-        match (&item.kind, &item.speaker) {
-            (Kind::Failed(failed), _) => {
-                let to = item.meta.to.as_deref().and_then(|to| Jid::parse(to).ok());
-                let session = item.meta.to.as_deref().and_then(|to| room.sessions.get(to));
-                let from = session.and_then(|session| build::address(config, session, None));
-                let (Some(to), Some(from), false) = (to, from, failed.still_trying) else { return Vec::new() };
-                let lang = item.meta.lang.as_deref();
-                let payload =
-                    error::element(failed.condition, usual_type(failed.condition), &failed.sentence.key, lang);
-                vec![
-                    OutStanza::new(StanzaKind::Message, &from, &to, Some("error"), item.meta.id.as_deref())
-                        .with(payload),
-                ]
+        let before: Vec<String> = match item.kind {
+            Kind::Membership(Membership::Kick { user: Some(_), .. }) | Kind::RoomGone { .. } => {
+                room.sessions.keys().cloned().collect()
             }
-            (Kind::Membership(change), Speaker::Person { id: person, .. }) => membership(config, room, person, change),
+            _ => Vec::new(),
+        };
+        match (&item.kind, &item.speaker) {
+            (Kind::Membership(change), Speaker::Person { id: person, .. }) => {
+                let out = people::membership(config, room, person, change);
+                state.tidy(room_id, before);
+                out
+            }
+            (Kind::Role { person, level }, _) => people::role(config, room, person, *level),
             (Kind::Topic(topic), _) => {
                 room.topic = Some(topic.clone());
+                room.topic_at = Some(item.at);
                 let sessions: Vec<Session> = room.sessions.values().cloned().collect();
                 sessions.iter().filter_map(|session| subject(config, room, session)).collect()
             }
@@ -57,25 +58,16 @@ impl Muc {
                 };
                 room.sessions.values().filter_map(changed).collect()
             }
-            (Kind::RoomGone { reason, .. }, _) => {
-                let gone = |session: &Session| {
-                    let occupant = build::occupant_id(config, &room.id, &build::user_key(&session.user));
-                    let seen = Seen { nick: &session.nick, occupant, level: 0 };
-                    let mut destroy = Element::bare("destroy", ns::USER);
-                    if let Some(reason) = reason {
-                        destroy.append_child(xml::text("reason", ns::USER, reason));
-                    }
-                    let mut user = Element::bare("x", ns::USER);
-                    user.append_child(destroy);
-                    Some(build::presence(config, session, &seen, false, &[110], None)?.with(user))
-                };
-                room.sessions.values().filter_map(gone).collect()
+            (Kind::RoomGone { next, reason }, _) => {
+                let out = people::destroyed(config, room, next.as_ref(), reason.as_deref());
+                state.tidy(room_id, before);
+                out
             }
             _ => {
                 let mut out = Vec::new();
                 if let Speaker::Person { id: person, name } = &item.speaker {
                     room.add_member_if_new(person, name.as_deref());
-                    out.extend(show(config, room, person));
+                    out.extend(people::show(config, room, person));
                 }
                 if matches!(item.kind, Kind::Text(_) | Kind::File(_) | Kind::Location { .. } | Kind::Encrypted { .. }) {
                     room.record(id, item, config.history_len);
@@ -109,92 +101,17 @@ impl Muc {
     }
 }
 
-impl Room {
-    fn add_member_if_new(&mut self, person: &PersonId, name: Option<&str>) {
-        if !self.members.contains_key(person) {
-            self.add_member(person, name, 0);
-            self.member_count += 1;
-        }
-    }
-}
-
-/// Shows a person who was not shown before they speak.
-fn show(config: &MucConfig, room: &mut Room, person: &PersonId) -> Vec<OutStanza> {
-    let Some(member) = room.members.get_mut(person).filter(|member| !member.shown) else { return Vec::new() };
-    member.shown = true;
-    let occupant = build::occupant_id(config, &room.id, &key::person(person));
-    let seen = Seen { nick: &member.nick, occupant, level: member.level };
-    room.sessions.values().filter_map(|session| build::presence(config, session, &seen, true, &[], None)).collect()
-}
-
-fn membership(config: &MucConfig, room: &mut Room, person: &PersonId, change: &Membership) -> Vec<OutStanza> {
-    match change {
-        Membership::Join { name } => {
-            if let Some(member) = room.members.get(person) {
-                let nick = name.as_deref().map(|name| room.free_nick(person, Some(name)));
-                if nick.as_ref().is_none_or(|nick| *nick == member.nick) {
-                    return show(config, room, person);
-                }
-                let mut out = gone(config, room, person, &[]);
-                room.members.remove(person);
-                room.add_member(person, name.as_deref(), 0);
-                out.extend(show(config, room, person));
-                return out;
-            }
-            room.add_member_if_new(person, name.as_deref());
-            let shown = room.members.values().filter(|member| member.shown).count();
-            if shown < config.max_presence { show(config, room, person) } else { Vec::new() }
-        }
-        Membership::Leave { .. } => {
-            let out = gone(config, room, person, &[]);
-            if room.members.remove(person).is_some() {
-                room.member_count = room.member_count.saturating_sub(1);
-            }
-            out
-        }
-        Membership::Kick { person: Some(whom), ban, .. } => {
-            let out = gone(config, room, whom, &[if *ban { 301 } else { 307 }]);
-            if room.members.remove(whom).is_some() {
-                room.member_count = room.member_count.saturating_sub(1);
-            }
-            out
-        }
-        Membership::Kick { user: Some(user), ban, .. } => {
-            let code = if *ban { 301 } else { 307 };
-            let Some(nick) = room.nick_of(user).map(str::to_owned) else { return Vec::new() };
-            let occupant = build::occupant_id(config, &room.id, &build::user_key(user));
-            let seen = Seen { nick: &nick, occupant, level: 0 };
-            let out = room
-                .sessions
-                .values()
-                .filter_map(|session| {
-                    let statuses: &[u16] = if session.user == *user { &[110, code] } else { &[code] };
-                    build::presence(config, session, &seen, false, statuses, None)
-                })
-                .collect();
-            room.sessions.retain(|_, session| session.user != *user);
-            out
-        }
-        Membership::Kick { .. } | Membership::Invite { .. } => Vec::new(),
-    }
-}
-
-fn gone(config: &MucConfig, room: &Room, person: &PersonId, statuses: &[u16]) -> Vec<OutStanza> {
-    let Some(member) = room.members.get(person).filter(|member| member.shown) else { return Vec::new() };
-    let occupant = build::occupant_id(config, &room.id, &key::person(person));
-    let seen = Seen { nick: &member.nick, occupant, level: member.level };
-    room.sessions
-        .values()
-        .filter_map(|session| build::presence(config, session, &seen, false, statuses, None))
-        .collect()
-}
-
 /// The subject: exactly one on joining, even where there is no topic. Without body and thread, or clients take it for a
 /// message.
 pub fn subject(config: &MucConfig, room: &Room, session: &Session) -> Option<OutStanza> {
     let from = build::address(config, session, None)?;
-    let stanza = OutStanza::new(StanzaKind::Message, &from, &session.jid, Some("groupchat"), None);
-    Some(stanza.with(xml::text("subject", NS_CLIENT, room.topic.as_deref().unwrap_or_default())))
+    let mut stanza = OutStanza::new(StanzaKind::Message, &from, &session.jid, Some("groupchat"), None);
+    stanza.push(xml::text("subject", NS_CLIENT, room.topic.as_deref().unwrap_or_default()));
+    if let Some(at) = room.topic_at {
+        let stamp = crate::xmpp::to_stanza::stamp(at);
+        stanza.push(xml::element("delay", message_ns::DELAY, &[("from", from.jid().as_str()), ("stamp", &stamp)]));
+    }
+    Some(stanza)
 }
 
 /// A message for one session. An occupant's own keeps the ids that its client gave to it.
@@ -224,8 +141,12 @@ pub fn message(
     let stable = item.meta.remote_id.clone().unwrap_or_else(|| format!("pw-{id}"));
     let own = item.meta.id.clone().unwrap_or_else(|| stable.clone());
     let occupant = build::occupant_id(config, &room.id, &who);
-    let bodies: Vec<String> = content(&item.kind)
+    let bodies: Vec<String> = content(config, item)
         .map_or_else(Vec::new, |body| split(&body, MAX_BODY).into_iter().map(str::to_owned).collect());
+    let mut payloads = payloads(&item.kind);
+    if bodies.is_empty() && payloads.is_empty() {
+        return Vec::new();
+    }
     let count = bodies.len().max(1);
     let mut out = Vec::with_capacity(count);
     for n in 0..count {
@@ -238,7 +159,7 @@ pub fn message(
             stanza.push(xml::text("body", NS_CLIENT, body));
         }
         if n == 0 {
-            for payload in payloads(&item.kind) {
+            for payload in payloads.drain(..) {
                 stanza.push(payload);
             }
         }
@@ -256,21 +177,25 @@ pub fn message(
 }
 
 /// The text of an event, if it has one.
-fn content(kind: &Kind) -> Option<String> {
+fn content(config: &MucConfig, item: &Item) -> Option<String> {
     let words = |text: &Text| match text.style {
         Style::Emote => format!("/me {}", text.body),
         _ => text.body.clone(),
     };
-    Some(match kind {
+    let say = |sentence: &Sentence| config.texts.text(sentence, item.meta.lang.as_deref());
+    Some(match &item.kind {
         Kind::Text(text) => words(text),
-        Kind::Edit { new, .. } => words(new),
-        Kind::File(file) => match (&file.url, &file.caption) {
-            (Some(url), _) => url.clone(),
-            (None, None) => format!("[{}]", file.name),
-            (None, Some(caption)) => format!("[{}]\n{}", file.name, caption.body),
-        },
-        Kind::Location { uri, .. } => uri.clone(),
-        Kind::Encrypted { scheme } => format!("[{scheme}]"),
+        Kind::Edit { target: Target { id: Some(_), .. }, new } => words(new),
+        Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
+        Kind::File(File { url: Some(url), .. }) => url.clone(),
+        Kind::File(file) => file_as_text(file.clone(), &say).body,
+        Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
+        Kind::Location { uri, text: None } => uri.clone(),
+        Kind::Encrypted { scheme } => say(&Sentence::new("core.encrypted").with("scheme", scheme.clone())),
+        Kind::Retract { .. } | Kind::Moderate { .. } => say(&Sentence::new("core.retracted")),
+        Kind::Reaction { target: Target { id: None, .. }, keys } if !keys.is_empty() => {
+            say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))
+        }
         _ => return None,
     })
 }
@@ -283,9 +208,12 @@ fn payloads(kind: &Kind) -> Vec<Element> {
         Kind::Edit { target: Target { id: Some(id), .. }, .. } => {
             vec![xml::element("replace", message_ns::CORRECT, &[("id", id.as_str())])]
         }
-        Kind::Retract { target: Target { id: Some(id), .. } } => {
-            vec![xml::element("retract", message_ns::RETRACT_1, &[("id", id.as_str())]), hint("store")]
-        }
+        Kind::Retract { target: Target { id: Some(id), .. } }
+        | Kind::Moderate { target: Target { id: Some(id), .. }, .. } => vec![
+            xml::element("retract", message_ns::RETRACT_1, &[("id", id.as_str())]),
+            xml::element("fallback", message_ns::FALLBACK, &[("for", message_ns::RETRACT_1)]),
+            hint("store"),
+        ],
         Kind::Reaction { target: Target { id: Some(id), .. }, keys } => {
             let mut reactions = xml::element("reactions", message_ns::REACTIONS, &[("id", id.as_str())]);
             for key in keys {

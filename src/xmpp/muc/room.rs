@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use portway_bridges::api::{EventId, PersonId, RoomId, UserId};
+use portway_bridges::api::{EventId, PersonId, RoomId, Timestamp, UserId};
 
 use crate::route::item::Item;
 use crate::xmpp::jid::{Jid, MAX_PART};
@@ -25,6 +25,10 @@ pub struct Room {
     pub history: VecDeque<(EventId, Item)>,
     /// Whether what was said before we came is in `history`.
     pub history_known: bool,
+    /// When the topic was set, where we saw it.
+    pub topic_at: Option<Timestamp>,
+    /// Whether sessions came from before a restart: what they were shown then is not known.
+    pub restored: bool,
 }
 
 /// One device of an XMPP occupant.
@@ -72,6 +76,8 @@ impl Room {
             member_count: 0,
             history: VecDeque::new(),
             history_known: false,
+            topic_at: None,
+            restored: false,
         }
     }
 
@@ -149,7 +155,7 @@ impl Room {
 pub fn clean_nick(name: &str) -> String {
     let invisible = |c: &char| {
         c.is_control()
-            || matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
     };
     let joined: String =
         name.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|c| !invisible(c)).collect();

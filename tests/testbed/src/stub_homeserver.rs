@@ -113,6 +113,8 @@ pub struct Sent {
 pub struct Asked {
     /// `METHOD /path`, without the query.
     pub what: String,
+    /// The query.
+    pub query: String,
     /// The user that the application service spoke as.
     pub user: Option<String>,
 }
@@ -272,6 +274,9 @@ impl StubHomeserver {
         for (key, value) in extra.as_object().into_iter().flatten() {
             content[key] = value.clone();
         }
+        if let Some(name) = extra["displayname"].as_str() {
+            world.rooms.set_name(room, user, name);
+        }
         let id = world.fresh('$');
         json!({
             "event_id": id, "type": "m.room.member", "room_id": room, "sender": sender, "state_key": user,
@@ -325,10 +330,24 @@ impl StubHomeserver {
         self.shared.world().asked.iter().filter(|asked| asked.what.contains(what)).count()
     }
 
+    /// The queries of the remembered requests that contain this in their `METHOD /path`, in order.
+    #[must_use]
+    pub fn queries(&self, what: &str) -> Vec<String> {
+        let world = self.shared.world();
+        world.asked.iter().filter(|asked| asked.what.contains(what)).map(|asked| asked.query.clone()).collect()
+    }
+
     /// Who was writing where, in order: room, user, whether.
     #[must_use]
     pub fn typing(&self) -> Vec<(String, String, bool)> {
         self.shared.world().typing.clone()
+    }
+
+    /// What a room calls a user.
+    #[must_use]
+    pub fn name_in(&self, room: &str, user: &str) -> Option<String> {
+        let world = self.shared.world();
+        world.rooms.name(room, user).or_else(|| world.users.get(user).cloned())
     }
 
     /// The name of a user.

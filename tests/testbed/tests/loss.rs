@@ -10,9 +10,14 @@ use portway_testbed::matrix::Matrix;
 use portway_testbed::world::{HOST, Kind, SERVER_NAME, World, alice, ghost, in_world};
 use portway_testbed::xmpp::Xmpp;
 use portway_testbed::{PATIENCE, Result, imap, mail, until};
+use tokio::time::timeout;
 
 /// How long a message whose carrier was killed may stay away before a person says it again.
 const AGAIN: Duration = Duration::from_secs(3);
+
+/// How long one question to a server that has just come back may take: ejabberd keeps what it cannot route for as long as
+/// it looks for another server.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// What happens while messages are on their way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,8 @@ struct Chats {
     romeo: Xmpp,
     /// What came to romeo before he had to log in again, and what his server kept for him.
     before: Vec<Element>,
+    /// What came to romeo himself before he had to log in again.
+    live: BTreeSet<String>,
     alice: Matrix,
     dm: String,
     town: String,
@@ -90,6 +97,7 @@ async fn open(world: &World) -> Result<Chats> {
     Ok(Chats {
         romeo,
         before: Vec::new(),
+        live: BTreeSet::new(),
         alice: alice_client,
         dm,
         town,
@@ -142,6 +150,7 @@ impl Chats {
                 world.xmpp.stop().await;
                 // What the server had handed over before it ended.
                 let _ = self.romeo.read(Duration::from_millis(300), |_| false).await;
+                self.live.extend(self.romeo.log.iter().filter_map(body));
                 self.before.append(&mut self.romeo.log);
                 world.xmpp.start().await?;
                 let (port, romeo) = (world.ports.c2s, &mut self.romeo);
@@ -150,8 +159,11 @@ impl Chats {
                 // The gateway comes back on its own, after a moment; until then the server refuses for it, visibly.
                 let romeo = &mut self.romeo;
                 let mail = format!("mail.{HOST}");
-                until("mail is back", async || romeo.reach(&mail).await.ok()).await?;
-                until("the room takes romeo again", async || romeo.join(&muc, "Romeo").await.ok()).await
+                until("mail is back", async || timeout(ATTEMPT, romeo.reach(&mail)).await.ok()?.ok()).await?;
+                until("the room takes romeo again", async || {
+                    timeout(ATTEMPT, romeo.join(&muc, "Romeo")).await.ok()?.ok()
+                })
+                .await
             }
             Blow::Homeserver(status) => {
                 let weather = &world.weather;
@@ -244,6 +256,9 @@ impl Chats {
         let archived = self.romeo.archive().await?;
         self.before.extend(archived);
         let before = &self.before;
+        let live: BTreeSet<String> = self.live.iter().cloned().chain(self.romeo.log.iter().filter_map(body)).collect();
+        let only_archived: Vec<_> = wanted.difference(&live).collect();
+        println!("{} of {} came by way of the archive only: {only_archived:?}", only_archived.len(), wanted.len());
         let heard: BTreeSet<String> = before.iter().chain(&self.romeo.log).filter_map(body).collect();
         let missing: Vec<_> = wanted.difference(&heard).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("romeo never got {missing:?} ({result:?})")) }

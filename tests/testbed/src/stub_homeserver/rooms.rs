@@ -36,6 +36,8 @@ impl Membership {
 #[derive(Default)]
 struct Room {
     members: BTreeMap<String, Membership>,
+    /// What the room calls those who are in it.
+    names: BTreeMap<String, String>,
     public: bool,
     state: BTreeMap<String, Value>,
     history: VecDeque<Value>,
@@ -82,6 +84,25 @@ impl Rooms {
     pub fn set_member(&mut self, room: &str, user: &str, to: Membership) {
         if let Some(room) = self.rooms.get_mut(room) {
             room.members.insert(user.to_owned(), to);
+            room.names.remove(user);
+        }
+    }
+
+    /// What a room calls a user, where that is not their profile's name.
+    pub fn name(&self, room: &str, user: &str) -> Option<String> {
+        self.rooms.get(room)?.names.get(user).cloned()
+    }
+
+    pub fn set_name(&mut self, room: &str, user: &str, name: &str) {
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.names.insert(user.to_owned(), name.to_owned());
+        }
+    }
+
+    /// A homeserver writes the new name of a profile into every membership.
+    pub fn renamed(&mut self, user: &str) {
+        for room in self.rooms.values_mut() {
+            room.names.remove(user);
         }
     }
 

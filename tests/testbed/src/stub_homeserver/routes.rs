@@ -38,7 +38,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/rooms/{room}/send/{type}/{txn}", put(send))
         .route("/rooms/{room}/redact/{event}/{txn}", put(redact))
         .route("/rooms/{room}/state/{type}", get(state))
-        .route("/rooms/{room}/state/{type}/{key}", get(state_of))
+        .route("/rooms/{room}/state/{type}/{key}", get(state_of).put(rename_in))
         .route("/rooms/{room}/joined_members", get(joined_members))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/messages", get(messages))
@@ -79,9 +79,10 @@ async fn gate(
 ) -> Response {
     let user = query.into_iter().find(|(key, _)| key == "user_id").map(|(_, value)| value);
     let what = format!("{} {}", request.method(), request.uri().path());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let fault = {
         let mut world = shared.world();
-        remember(&mut world.asked, Asked { what: what.clone(), user: user.clone() });
+        remember(&mut world.asked, Asked { what: what.clone(), query, user: user.clone() });
         world.fault(&what)
     };
     let response = match &fault {
@@ -157,7 +158,9 @@ async fn rename(
         return refuse(400, "M_UNKNOWN", "Cannot set another user's displayname");
     }
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    shared.world().users.insert(user, body["displayname"].as_str().unwrap_or_default().to_owned());
+    let mut world = shared.world();
+    world.rooms.renamed(&user);
+    world.users.insert(user, body["displayname"].as_str().unwrap_or_default().to_owned());
     answer(Ok(json!({})))
 }
 
@@ -327,14 +330,36 @@ async fn state_of(
         let member = world.rooms.member(&room, &key).filter(|_| type_ == "m.room.member");
         member.ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found.").into())
     });
-    answer(found.map(|member| json!({ "membership": member.name() })))
+    let name = world.rooms.name(&room, &key).or_else(|| world.users.get(&key).cloned());
+    answer(found.map(|member| json!({ "membership": member.name(), "displayname": name })))
+}
+
+/// A membership of one's own with another name.
+async fn rename_in(
+    State(shared): Stub,
+    Path((room, type_, key)): Path<(String, String, String)>,
+    axum::Extension(As(user)): Who,
+    body: Bytes,
+) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut world = shared.world();
+    if let Err(refusal) = inside(&world, &room, &user) {
+        return *refusal;
+    }
+    if type_ != "m.room.member" || key != user || body["membership"] != "join" {
+        return refuse(403, "M_FORBIDDEN", "You don't have permission to post that to the room.");
+    }
+    world.rooms.set_name(&room, &user, body["displayname"].as_str().unwrap_or_default());
+    let event_id = world.fresh('$');
+    answer(Ok(json!({ "event_id": event_id })))
 }
 
 async fn joined_members(State(shared): Stub, Path(room): Path<String>, axum::Extension(As(user)): Who) -> Response {
     let world = shared.world();
     answer(inside(&world, &room, &user).map(|()| {
         let joined = world.rooms.joined(&room);
-        let profile = |id: &String| json!({ "display_name": world.users.get(id) });
+        let name = |id: &String| world.rooms.name(&room, id).or_else(|| world.users.get(id).cloned());
+        let profile = |id: &String| json!({ "display_name": name(id) });
         json!({ "joined": joined.iter().map(|id| (id.clone(), profile(id))).collect::<serde_json::Map<_, _>>() })
     }))
 }
