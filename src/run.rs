@@ -11,17 +11,17 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory};
+use crate::identity::{Access, Directory, Limiter};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
-use crate::store::{Direction, Retention, Store, StoreError};
+use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
-use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers};
+use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers, Tls, TlsError};
 
 /// How long everything may take to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -35,6 +35,9 @@ pub enum RunError {
     /// The store cannot be used.
     #[error("the store cannot be used: {0}")]
     Store(#[from] StoreError),
+    /// TLS to the XMPP server cannot be set up.
+    #[error("xmpp.tls: {0}")]
+    Tls(#[from] TlsError),
     /// Something cannot be listened on.
     #[error("cannot listen on {address}: {error}; is another gateway running, or is the port taken?")]
     Listen {
@@ -67,11 +70,12 @@ struct Attached {
 /// [`RunError`].
 pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let clock = Clock::system();
+    let tls = config.xmpp_tls_name.as_deref().map(Tls::system).transpose()?;
     let store = Store::open(&config.store_url, &config.data_dir, clock.clone()).await?;
     let metrics = Metrics::default();
     let texts = Arc::new(Catalogue::complete());
-    let names = config.networks.iter().map(|network| network.id.clone());
-    let health = Health::new(names.chain(["store".to_owned()]));
+    let parts = config.networks.iter().flat_map(|network| [network.id.clone(), listeners_of(&network.id)]);
+    let health = Health::new(parts.chain(["store".to_owned()]));
     store.check_writable().await?;
     health.set("store", true);
 
@@ -85,7 +89,18 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
     let mut attached = Vec::new();
     for network in &config.networks {
-        attached.push(attach(network, &config, &store, &texts, &metrics, &health, &clock, &stop, &mut tasks)?);
+        attached.push(attach(
+            network,
+            &config,
+            tls.clone(),
+            &store,
+            &texts,
+            &metrics,
+            &health,
+            &clock,
+            &stop,
+            &mut tasks,
+        )?);
     }
     let attached = Arc::new(attached);
     let pages = Pages {
@@ -130,6 +145,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
 fn attach(
     network: &NetworkConfig,
     config: &Config,
+    tls: Option<Tls>,
     store: &Store,
     texts: &Arc<Catalogue>,
     metrics: &Metrics,
@@ -156,6 +172,7 @@ fn attach(
         secret: network.secret.clone(),
         host: config.xmpp_host.clone(),
         port: config.xmpp_port,
+        tls,
         limits: Limits::default(),
         timers: Timers::default(),
     };
@@ -189,6 +206,7 @@ fn attach(
         router: router.clone(),
         store: store.clone(),
         access: access.clone(),
+        limiter: Limiter::new(config.user_rate, config.user_burst),
         directory: directory.clone(),
         muc,
         texts: texts.clone(),
@@ -219,6 +237,7 @@ fn attach(
         metrics: metrics.clone(),
         clock: clock.clone(),
     }));
+    tasks.spawn(listening(adapter.clone(), health.clone(), listeners_of(&network.id), stop.clone()).map(Ok));
     let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
     tasks.spawn(async move {
         running
@@ -227,6 +246,22 @@ fn attach(
             .map_err(|fatal| RunError::Network { network: name, reason: fatal.to_string() })
     });
     Ok(Attached { network: id, adapter, link })
+}
+
+/// What `/ready` calls the listeners of a network.
+fn listeners_of(network: &str) -> String {
+    format!("listeners of {network}")
+}
+
+/// Notes when a network listens: `ready` before that would be no promise, and its line would name no port.
+async fn listening(adapter: Arc<dyn Adapter>, health: Health, part: String, stop: Stop) {
+    while !adapter.listening() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    health.set(&part, true);
 }
 
 /// The domain without its first label.
@@ -278,7 +313,12 @@ fn refresh(
         let (store, metrics, attached, clock) = (store.clone(), metrics.clone(), attached.clone(), clock.clone());
         async move {
             let depths = store.depth().await.unwrap_or_default();
+            let identities = store.identity_counts().await.unwrap_or_default();
             for network in attached.iter() {
+                for kind in [IdentityKind::Person, IdentityKind::Room, IdentityKind::User] {
+                    let found = identities.iter().find(|(name, of, _)| *name == *network.network && *of == kind);
+                    metrics.identities(&network.network, kind, found.map_or(0, |(_, _, count)| *count));
+                }
                 let stats = network.link.stats();
                 metrics.link(&network.network, stats.up, stats.reconnects, stats.rejected);
                 for direction in [Direction::ToNetwork, Direction::ToXmpp] {

@@ -32,7 +32,19 @@ fn every_fault_is_named_with_its_place_and_what_to_do() {
         ("[gateway]\nallow = \"x\"\n", "p.toml:2: gateway.allow: must be a list of texts, such as [\"example.org\"]"),
         ("[gateway]\nadmins = [\"a b@c\"]\n", "p.toml:2: gateway.admins: “a b@c”: not an XMPP address"),
         ("[store]\nurl = \"mysql:x\"\n", "p.toml:2: store.url: this version knows only sqlite:FILE"),
-        ("[network.loopback]\ncomponent = \"x.y\"\n", "[network.loopback] secret is missing"),
+        ("[network.loopback]\ncomponent = \"x.y\"\n", "p.toml:2: [network.loopback] secret is missing"),
+        ("[network.loopback]\ncomponent = \"x.y\"\nsecret = \"\"\n", "p.toml:3: network.loopback.secret: is empty"),
+        (
+            "[network.loopback]\ncomponent = \"x.y\"\nsecret = \"s\"\nsecret_file = \"/f\"\n",
+            "p.toml:4: network.loopback.secret_file: secret is set as well; keep one of them",
+        ),
+        ("[xmpp]\ntls = \"starttls\"\n", "p.toml:2: xmpp.tls: must be \"off\" or \"direct\""),
+        ("[xmpp]\ntls_name = \"x\"\n", "p.toml:2: xmpp.tls_name: means nothing without tls = \"direct\""),
+        (
+            "[xmpp]\nhost = \"a b\"\ntls = \"direct\"\n",
+            "p.toml:3: xmpp.tls: “a b” is no name that a certificate could have",
+        ),
+        ("[limits]\nuser_burst = 0\n", "p.toml:2: limits.user_burst: must be a number from 1 to"),
         (
             "[network.loopback]\ncomponent = \"x.y\"\nsecret = \"s\"\nlisten = 5\n",
             "p.toml:4: network.loopback.listen: must be text",

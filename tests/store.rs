@@ -68,6 +68,7 @@ on_each_backend! {
         touching_again_updates_name_and_time_only,
         a_clash_names_the_other_one_and_changes_nothing,
         identities_are_apart_by_network_and_kind,
+        identities_are_counted_by_network_and_kind,
         the_first_face_holds,
         occupants_come_move_and_go,
         values_are_put_read_and_removed,

@@ -158,6 +158,11 @@ pub trait Adapter: Send + Sync {
         Vec::new()
     }
 
+    /// Whether all of that is listened on by now; the gateway is not ready before.
+    fn listening(&self) -> bool {
+        true
+    }
+
     /// Looks at the network and tells what works.
     fn check<'a>(&'a self) -> BoxFuture<'a, Vec<Finding>> {
         Box::pin(async { Vec::new() })

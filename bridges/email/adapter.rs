@@ -161,6 +161,10 @@ impl Adapter for EmailAdapter {
         .boxed()
     }
 
+    fn listening(&self) -> bool {
+        self.0.bound.get().is_some()
+    }
+
     fn capabilities(&self, _chat: Option<&Chat>) -> Capabilities {
         let silence = self.0.config.batch;
         Capabilities {

@@ -10,10 +10,7 @@ use crate::api::{Chat, Inbound, ItemId, Kind, Membership, PersonId, RoomId, Targ
 pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
     let sender = person(item.person.as_deref().ok_or("person is missing")?)?;
     let chat = match (&item.room, &item.user) {
-        (Some(room), _) => {
-            let name = room.strip_prefix('!').ok_or("room must start with !")?;
-            Chat::Room(RoomId::id(name, None).map_err(|error| error.to_string())?)
-        }
+        (Some(name), _) => Chat::Room(room(name)?),
         (None, Some(user)) => {
             Chat::Direct { user: UserId::parse(user).map_err(|error| error.to_string())?, person: sender.clone() }
         }
@@ -33,6 +30,15 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
         "join" => Kind::Membership(Membership::Join { name: item.name.clone() }),
         "leave" => Kind::Membership(Membership::Leave { reason: item.body.clone() }),
         "topic" => Kind::Topic(body()?),
+        "invite" => {
+            let Chat::Direct { user, .. } = &chat else { return Err("an invitation goes to a user".to_owned()) };
+            Kind::Membership(Membership::Invite {
+                room: room(&body()?)?,
+                user: user.clone(),
+                reason: None,
+                name: item.name.clone(),
+            })
+        }
         other => return Err(format!("kind {other} is not known")),
     };
     Ok(Inbound {
@@ -44,6 +50,11 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
         at,
         kind,
     })
+}
+
+fn room(text: &str) -> Result<RoomId, String> {
+    let name = text.strip_prefix('!').ok_or("room must start with !")?;
+    RoomId::id(name, None).map_err(|error| error.to_string())
 }
 
 fn person(text: &str) -> Result<PersonId, String> {

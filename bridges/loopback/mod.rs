@@ -109,6 +109,10 @@ impl Adapter for LoopbackAdapter {
         .boxed()
     }
 
+    fn listening(&self) -> bool {
+        self.listen.is_none() || self.state.address().is_some()
+    }
+
     fn capabilities(&self, _chat: Option<&Chat>) -> Capabilities {
         Capabilities {
             edit: true,

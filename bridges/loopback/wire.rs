@@ -55,7 +55,8 @@ pub struct Item {
     /// The name of who says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it is: `text`, `edit`, `reaction`, `retract`, `typing`, `join`, `leave`, `topic`, `failed`.
+    /// What it is: `text`, `edit`, `reaction`, `retract`, `typing`, `join`, `leave`, `topic`, `failed`,
+    /// `invite` (to the room in `body`).
     pub kind: String,
     /// The text, topic, or reactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

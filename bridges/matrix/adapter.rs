@@ -298,6 +298,10 @@ impl Adapter for MatrixAdapter {
         .boxed()
     }
 
+    fn listening(&self) -> bool {
+        self.0.bound.get().is_some()
+    }
+
     fn capabilities(&self, _chat: Option<&Chat>) -> Capabilities {
         Capabilities {
             edit: true,

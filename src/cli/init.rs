@@ -48,9 +48,9 @@ pub fn run(init: &Init, cli: &Cli) -> Result<(), CliError> {
                 .map_err(|_| CliError::Runtime(format!("“{name}” is not a server that we know")))?
         }
     };
-    let default = "matrix,email";
+    let default = worth_asking_for().join(",");
     let chosen = (!init.networks.is_empty()).then(|| init.networks.join(","));
-    let networks = answer(chosen, ask, "Networks, separated by commas", default)?;
+    let networks = answer(chosen, ask, "Networks, separated by commas", &default)?;
     let text = configuration(&domain, networks.split(',').map(str::trim), &init.data_dir)?;
     write_private(&path, &text)?;
     let config = check::check(load::parse(&path, &text)?)?;
@@ -60,6 +60,13 @@ pub fn run(init: &Init, cli: &Cli) -> Result<(), CliError> {
         path.display(),
         server::snippet(kind, &config)
     ))
+}
+
+/// The networks that have something to configure; the others are for tests and developers.
+fn worth_asking_for() -> Vec<&'static str> {
+    let networks = portway_bridges::NETWORKS.iter().map(|network| network.describe());
+    let configurable = |example: &str| example.lines().any(|line| !line.is_empty() && !line.starts_with('#'));
+    networks.filter(|descriptor| configurable(descriptor.config_example)).map(|descriptor| descriptor.id).collect()
 }
 
 fn answer(given: Option<String>, ask: bool, question: &str, default: &str) -> Result<String, CliError> {
@@ -100,8 +107,10 @@ fn configuration<'a>(
             quoted(&secret())
         ));
         for line in descriptor.config_example.lines() {
-            let key = line.split('=').next().unwrap_or_default().trim();
-            if descriptor.secret_keys.contains(&key) {
+            let (key, value) = line.split_once('=').unwrap_or_default();
+            let key = key.trim();
+            // Not every secret can be made up: a smarthost's password is the smarthost's.
+            if descriptor.secret_keys.contains(&key) && value.trim().starts_with("\"change me") {
                 text.push_str(&format!("{key} = {}\n", quoted(&secret())));
             } else {
                 text.push_str(&line.replace("example.org", domain));

@@ -4,6 +4,7 @@
 use clap::ValueEnum;
 
 use crate::config::{Config, NetworkConfig};
+use crate::xmpp::stream::transport::is_loopback;
 
 /// A server that we have a template for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,7 +38,7 @@ impl Kind {
 ///
 /// A template is text with `{{section.key}}` for values. Lines between `{{#each network}}` and `{{/each}}` are repeated
 /// for every network, in which `{{key}}` is a key of its section; between `{{#network NAME}}` and `{{/network}}` they
-/// stand only if that network is configured.
+/// stand only if that network is configured, and between `{{#tls}}` and `{{/tls}}` only if the link is encrypted.
 #[must_use]
 pub fn snippet(kind: Kind, config: &Config) -> String {
     let mut text = String::new();
@@ -47,6 +48,11 @@ pub fn snippet(kind: Kind, config: &Config) -> String {
             let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "{{/each}}").collect();
             for network in &config.networks {
                 push(&mut text, &block, config, Some(network));
+            }
+        } else if line.trim() == "{{#tls}}" {
+            let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "{{/tls}}").collect();
+            if config.xmpp_tls_name.is_some() {
+                push(&mut text, &block, config, None);
             }
         } else if let Some(name) = line.trim().strip_prefix("{{#network ").and_then(|rest| rest.strip_suffix("}}")) {
             let block: Vec<&str> = lines.by_ref().take_while(|line| line.trim() != "{{/network}}").collect();
@@ -83,6 +89,13 @@ fn value(name: &str, config: &Config, network: Option<&NetworkConfig>) -> String
     match name {
         "xmpp.port" => config.xmpp_port.to_string(),
         "xmpp.host" => config.xmpp_host.clone(),
+        "xmpp.tls_name" => config.xmpp_tls_name.clone().unwrap_or_default(),
+        // Where the server should listen: on this machine where we are on it too.
+        "xmpp.ip" => match config.xmpp_host.parse::<std::net::IpAddr>() {
+            Ok(ip) => ip.to_string(),
+            Err(_) if is_loopback(&config.xmpp_host) => "127.0.0.1".to_owned(),
+            Err(_) => "::".to_owned(),
+        },
         "component" => component,
         "parent" => parent(&component),
         "secret" => network.map_or(String::new(), |network| network.secret.reveal().to_owned()),
@@ -121,6 +134,14 @@ mod tests {
             let text = snippet(*kind, &config);
             assert!(!text.contains("{{") && !text.contains("}}"), "{kind:?}:\n{text}");
         }
+        // TLS is spoken of where it is wanted.
+        assert!(!snippet(Kind::Ejabberd, &config).contains("tls: true"));
+        let mut settings = load::parse(std::path::Path::new("example"), &crate::config::example::toml()).unwrap();
+        let away = [("PORTWAY_XMPP__HOST", "xmpp.example.org"), ("PORTWAY_XMPP__TLS", "direct")];
+        load::overlay(&mut settings, away.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let ejabberd = snippet(Kind::Ejabberd, &check::check(settings).unwrap());
+        assert!(ejabberd.contains("tls: true") && ejabberd.contains("ip: \"::\""), "{ejabberd}");
+        assert!(ejabberd.contains("xmpp.example.org"), "{ejabberd}");
         let prosody = snippet(Kind::Prosody, &config);
         assert!(prosody.contains("Component \"loopback.example.org\""), "{prosody}");
     }

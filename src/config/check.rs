@@ -8,6 +8,7 @@ use super::load::{self, Setting, Source};
 use super::{Config, ConfigFaults, NetworkConfig, Secret, keys, units};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
+use crate::xmpp::stream::transport;
 
 /// Reads the file and the environment.
 ///
@@ -56,6 +57,10 @@ impl Reader {
             }
             let Some(name) = key.strip_suffix("_file").filter(|name| names.contains(name)) else { continue };
             let name = name.to_owned();
+            if self.settings.iter().any(|other| other.section == *section && other.key == name) {
+                self.fault(n, &format!("{name} is set as well; keep one of them"));
+                continue;
+            }
             let Some(path) = self.settings[n].value.as_str().map(PathBuf::from) else {
                 self.fault(n, "must be a path in quotes");
                 continue;
@@ -112,17 +117,28 @@ impl Reader {
             admins: self.jids("admins"),
             allow: self.jids("allow"),
             xmpp_host: self.text("xmpp", "host"),
-            xmpp_port: self.port(),
+            xmpp_port: u16::try_from(self.number("xmpp", "port", 1..=65_535)).unwrap_or_default(),
+            xmpp_tls_name: None,
             xmpp_server: None,
             store_url: self.text("store", "url"),
             http_listen: ([127, 0, 0, 1], 8090).into(),
             http_public_url: self.text("http", "public_url"),
             media_max_size: 0,
             media_fetch_allow: self.list("media", "fetch_allow"),
+            user_rate: self.number("limits", "user_rate", 0..=1_000_000),
+            user_burst: self.number("limits", "user_burst", 1..=1_000_000_000),
             networks: Vec::new(),
             settings: Vec::new(),
             warnings: Vec::new(),
         };
+        config.xmpp_tls_name = self.tls_name(&config.xmpp_host);
+        if config.xmpp_tls_name.is_none() && !transport::is_loopback(&config.xmpp_host) {
+            config.warnings.push(format!(
+                "xmpp.host: the link to {} is not encrypted, so whoever listens on the way reads the secrets and every \
+                 message; set xmpp.tls = \"direct\", or reach the server through a tunnel that ends on this machine",
+                config.xmpp_host
+            ));
+        }
         if let Some(n) = self.find("xmpp", "server") {
             let server = self.text("xmpp", "server");
             match Domain::new(&server) {
@@ -164,7 +180,9 @@ impl Reader {
         ids.dedup();
         ids.retain(|id| descriptor(id).is_some());
         if ids.is_empty() && self.faults.is_empty() {
-            self.faults.push("no network is configured; add a section such as [network.matrix]".to_owned());
+            let ids: Vec<&str> = portway_bridges::NETWORKS.iter().map(|network| network.describe().id).collect();
+            self.faults
+                .push(format!("no network is configured; add a section [network.…] for one of {}", ids.join(", ")));
         }
         let mut networks: Vec<NetworkConfig> = Vec::new();
         for id in ids {
@@ -183,33 +201,45 @@ impl Reader {
                 for (key, text) in errors.0 {
                     match self.find(&section, &key) {
                         Some(n) => self.fault(n, &text),
-                        None => self.faults.push(format!("[{section}] {key}: {text}")),
+                        None => self.missing(&section, &key, &text),
                     }
                 }
             }
             let (Some(component), Some(secret)) = (component, secret) else { continue };
             match Domain::new(&component) {
                 Ok(domain) if networks.iter().any(|other| other.component == domain) => {
-                    self.faults
-                        .push(format!("[{section}] component: {component} is another network's component already"));
+                    self.fault_at(
+                        &section,
+                        "component",
+                        &format!("{component} is another network's component already"),
+                    );
                 }
                 Ok(domain) => {
                     networks.push(NetworkConfig { id, component: domain, secret: Secret::new(secret), raw });
                 }
-                Err(error) => self.faults.push(format!("[{section}] component: {error}")),
+                Err(error) => self.fault_at(&section, "component", &error.to_string()),
             }
         }
         networks
     }
 
     fn required(&mut self, section: &str, key: &str) -> Option<String> {
-        match self.find(section, key) {
-            Some(_) => Some(self.text(section, key)).filter(|text| !text.is_empty()),
-            None => {
-                self.faults.push(format!("[{section}] {key} is missing"));
-                None
-            }
+        let Some(n) = self.find(section, key) else {
+            self.missing(section, key, "is missing");
+            return None;
+        };
+        let text = self.text(section, key);
+        if text.is_empty() && self.settings[n].value.is_str() {
+            self.fault(n, "is empty");
         }
+        Some(text).filter(|text| !text.is_empty())
+    }
+
+    /// A fault of a key that is not there: the place is that of its section.
+    fn missing(&mut self, section: &str, key: &str, text: &str) {
+        let place = self.settings.iter().find(|setting| setting.section == section).map(|setting| &setting.source);
+        let place = place.map(|source| format!("{source}: ")).unwrap_or_default();
+        self.faults.push(format!("{place}[{section}] {key} {text}"));
     }
 
     fn find(&self, section: &str, key: &str) -> Option<usize> {
@@ -250,14 +280,38 @@ impl Reader {
         jids
     }
 
-    fn port(&mut self) -> u16 {
-        let Some(n) = self.find("xmpp", "port") else { return 0 };
-        let port =
-            self.settings[n].value.as_integer().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-        port.unwrap_or_else(|| {
-            self.fault(n, "must be a number from 1 to 65535");
-            0
+    fn number(&mut self, section: &str, key: &str, range: std::ops::RangeInclusive<u32>) -> u32 {
+        let Some(n) = self.find(section, key) else { return *range.start() };
+        let number = self.settings[n].value.as_integer().and_then(|number| u32::try_from(number).ok());
+        number.filter(|number| range.contains(number)).unwrap_or_else(|| {
+            self.fault(n, &format!("must be a number from {} to {}", range.start(), range.end()));
+            *range.start()
         })
+    }
+
+    /// The name that the XMPP server's certificate must have; `None` for no TLS.
+    fn tls_name(&mut self, host: &str) -> Option<String> {
+        let named = self.find("xmpp", "tls_name").map(|n| (n, self.text("xmpp", "tls_name")));
+        match (self.text("xmpp", "tls").as_str(), self.find("xmpp", "tls")) {
+            ("direct", Some(at)) => {
+                let (n, name) = named.unwrap_or_else(|| (at, host.to_owned()));
+                if transport::server_name(&name).is_none() {
+                    self.fault(n, &format!("“{name}” is no name that a certificate could have; set xmpp.tls_name"));
+                }
+                Some(name)
+            }
+            ("off", _) => {
+                if let Some((n, _)) = named {
+                    self.fault(n, "means nothing without tls = \"direct\"");
+                }
+                None
+            }
+            (_, Some(n)) => {
+                self.fault(n, "must be \"off\" or \"direct\"");
+                None
+            }
+            (_, None) => None,
+        }
     }
 
     fn fault_at(&mut self, section: &str, key: &str, text: &str) {

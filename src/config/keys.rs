@@ -49,7 +49,7 @@ pub const KEYS: &[Key] = &[
         default: Some("\"127.0.0.1\""),
         example: "\"127.0.0.1\"",
         secret: false,
-        doc: "Where the XMPP server takes components. The link is not encrypted: keep it on the same machine or on a private network.",
+        doc: "Where the XMPP server takes components: a host name or an address. On another machine, use tls.",
     },
     Key {
         section: "xmpp",
@@ -58,6 +58,22 @@ pub const KEYS: &[Key] = &[
         example: "5347",
         secret: false,
         doc: "The port on which the XMPP server takes components: 5347 on Prosody, 5275 on Openfire, as configured on ejabberd.",
+    },
+    Key {
+        section: "xmpp",
+        name: "tls",
+        default: Some("\"off\""),
+        example: "\"off\"",
+        secret: false,
+        doc: "\"direct\": TLS from the first byte on, with a certificate that this system (or SSL_CERT_FILE, SSL_CERT_DIR) trusts: tls: true on ejabberd's listener, port 5276 on Openfire, a proxy in front of Prosody. \"off\": none; the secret would be readable on the way, so only on the same machine.",
+    },
+    Key {
+        section: "xmpp",
+        name: "tls_name",
+        default: None,
+        example: "\"xmpp.example.org\"",
+        secret: false,
+        doc: "The name that the server's certificate must have, where it is not host.",
     },
     Key {
         section: "xmpp",
@@ -108,6 +124,22 @@ pub const KEYS: &[Key] = &[
         doc: "Hosts or networks that our fetches may reach although they are private. Nothing uses it before files are carried.",
     },
     Key {
+        section: "limits",
+        name: "user_rate",
+        default: Some("100"),
+        example: "100",
+        secret: false,
+        doc: "Stanzas a second that one user may send to one network in the long run; more are refused with resource-constraint. 0: no limit.",
+    },
+    Key {
+        section: "limits",
+        name: "user_burst",
+        default: Some("100000"),
+        example: "100000",
+        secret: false,
+        doc: "Stanzas that one user may send at once after a time of quiet.",
+    },
+    Key {
         section: "network",
         name: "component",
         default: None,
@@ -132,7 +164,7 @@ pub fn of(section: &str) -> impl Iterator<Item = &'static Key> {
 }
 
 /// The sections that are not networks.
-pub const SECTIONS: &[&str] = &["gateway", "xmpp", "store", "http", "media"];
+pub const SECTIONS: &[&str] = &["gateway", "xmpp", "store", "http", "media", "limits"];
 
 /// The nearest of some words to one that is not among them, if any is near enough to be meant.
 #[must_use]

@@ -168,7 +168,11 @@ pub fn overlay(settings: &mut Vec<Setting>, environment: impl IntoIterator<Item 
         let path = name["PORTWAY_".len()..].to_lowercase();
         let Some((section, key)) = path.rsplit_once("__") else { continue };
         let section = section.replacen("network__", "network.", 1);
-        settings.retain(|setting| setting.section != section || setting.key != key);
+        // A secret and the file that holds it are one setting.
+        let same = |other: &str| {
+            other == key || other.strip_suffix("_file") == Some(key) || key.strip_suffix("_file") == Some(other)
+        };
+        settings.retain(|setting| setting.section != section || !same(&setting.key));
         let setting =
             Setting { value: typed(&text), section, key: key.to_owned(), source: Source::Env(name), secret: false };
         settings.push(setting);

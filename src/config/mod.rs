@@ -31,6 +31,8 @@ pub struct Config {
     pub xmpp_host: String,
     /// The port on which the XMPP server takes components.
     pub xmpp_port: u16,
+    /// The name that the XMPP server's certificate must have; `None` where the link is not encrypted.
+    pub xmpp_tls_name: Option<String>,
     /// The domain of the XMPP server itself, where it is not the parent of the component's domain.
     pub xmpp_server: Option<Domain>,
     /// Where the store is, as `sqlite:FILE`.
@@ -43,6 +45,10 @@ pub struct Config {
     pub media_max_size: u64,
     /// Hosts that our fetches may reach although they are private.
     pub media_fetch_allow: Vec<String>,
+    /// Stanzas a second that one user may send to one network; 0 means no limit.
+    pub user_rate: u32,
+    /// Stanzas that one user may send at once.
+    pub user_burst: u32,
     /// The networks, in the order of their names.
     pub networks: Vec<NetworkConfig>,
     /// Every value with where it came from, for `portway check --show`.

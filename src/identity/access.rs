@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules() {
+    fn s1_rules() {
         let component = Domain::new("matrix.capulet.lit").unwrap();
         let user = |text: &str| UserId::parse(text).unwrap();
         let default = Access::new(&[], &component);

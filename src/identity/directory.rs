@@ -103,19 +103,37 @@ impl Directory {
 
     /// The localpart under which a user knows a person: the one that the user wrote to first.
     pub async fn face(&self, user: &UserId, person: &PersonId) -> Option<String> {
-        let canonical = address::of_person(person).ok()?;
+        Some(self.known_as(user, address::of_person(person).ok()?).await)
+    }
+
+    /// The localpart under which a user knows a room: the one by which the user joined it first.
+    pub async fn room_face(&self, user: &UserId, room: &RoomId) -> Option<String> {
+        Some(self.known_as(user, address::of_room(room).ok()?).await)
+    }
+
+    async fn known_as(&self, user: &UserId, canonical: String) -> String {
         let key = (user.to_string(), canonical.clone());
         if let Some(face) = self.faces().get(&key) {
-            return Some(face.clone());
+            return face.clone();
         }
         let face = self.store.face(&self.network, &key.0, &canonical).await.ok().flatten().unwrap_or(canonical);
         self.remember(key, face.clone());
-        Some(face)
+        face
     }
 
     /// Notes the localpart that a user wrote to; the first one ever noted holds.
     pub async fn addressed(&self, user: &UserId, person: &PersonId, localpart: &str) -> String {
         let Ok(canonical) = address::of_person(person) else { return localpart.to_owned() };
+        self.note(user, canonical, localpart).await
+    }
+
+    /// Notes the localpart by which a user has joined a room, whose canonical one is `canonical`; the first one ever noted
+    /// holds.
+    pub async fn joined(&self, user: &UserId, canonical: &str, localpart: &str) {
+        self.note(user, canonical.to_owned(), localpart).await;
+    }
+
+    async fn note(&self, user: &UserId, canonical: String, localpart: &str) -> String {
         let key = (user.to_string(), canonical.clone());
         if let Some(face) = self.faces().get(&key) {
             return face.clone();

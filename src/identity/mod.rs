@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod directory;
+pub mod rate;
 
 pub use access::Access;
 pub use directory::{Directory, Meant};
+pub use rate::Limiter;

@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::store::Direction;
+use crate::store::{Direction, IdentityKind};
 
 /// A network and a direction.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,6 +41,13 @@ struct LossOf {
     kind: &'static str,
 }
 
+/// A network and a kind of identity.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindOf {
+    network: Arc<str>,
+    kind: &'static str,
+}
+
 /// A network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Of {
@@ -62,6 +69,7 @@ struct Table {
     latency: Family<Way, Histogram, fn() -> Histogram>,
     queue_depth: Family<Way, Gauge>,
     queue_age: Family<Way, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    identities: Family<KindOf, Gauge>,
     link_up: Family<Of, Gauge>,
     reconnects: Family<Of, Gauge>,
     rejected: Family<Of, Gauge>,
@@ -84,6 +92,7 @@ impl Default for Metrics {
         let latency = Family::<Way, Histogram, fn() -> Histogram>::new_with_constructor(latency_buckets);
         let queue_depth = Family::<Way, Gauge>::default();
         let queue_age = Family::<Way, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
+        let identities = Family::<KindOf, Gauge>::default();
         let link_up = Family::<Of, Gauge>::default();
         let reconnects = Family::<Of, Gauge>::default();
         let rejected = Family::<Of, Gauge>::default();
@@ -96,6 +105,7 @@ impl Default for Metrics {
         registry.register("delivery_seconds", "From the commit to the acceptance by the other side", latency.clone());
         registry.register("queue_depth", "Events that wait", queue_depth.clone());
         registry.register("queue_age_seconds", "Age of the oldest event that waits", queue_age.clone());
+        registry.register("identities", "People, rooms and users that are known, by kind", identities.clone());
         registry.register("link_up", "Whether the component is authenticated", link_up.clone());
         registry.register("link_reconnects", "Connections to the XMPP server after the first", reconnects.clone());
         registry.register("stanzas_rejected", "Stanzas over a limit or unusable", rejected.clone());
@@ -110,6 +120,7 @@ impl Default for Metrics {
             latency,
             queue_depth,
             queue_age,
+            identities,
             link_up,
             reconnects,
             rejected,
@@ -151,6 +162,17 @@ impl Metrics {
         let way = way(network, direction);
         self.0.queue_depth.get_or_create(&way).set(i64::try_from(depth).unwrap_or(i64::MAX));
         self.0.queue_age.get_or_create(&way).set(age.as_secs_f64());
+    }
+
+    /// How many people, rooms and users of a network are known.
+    pub fn identities(&self, network: &Arc<str>, kind: IdentityKind, count: u64) {
+        let kind = match kind {
+            IdentityKind::Person => "person",
+            IdentityKind::Room => "room",
+            IdentityKind::User => "user",
+        };
+        let of = KindOf { network: network.clone(), kind };
+        self.0.identities.get_or_create(&of).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The state of a component's link.

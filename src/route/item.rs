@@ -55,6 +55,8 @@ pub struct Meta {
     pub to: Option<String>,
     /// The localpart under which the user knows the contact or the room, where it is not the canonical one.
     pub face: Option<String>,
+    /// The localpart under which the user knows the room that they are invited to, where it is not the canonical one.
+    pub room: Option<String>,
     /// Whether the sender asked for a receipt (XEP-0184).
     pub receipt: bool,
     /// The language of the stanza, for what we answer.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use portway_bridges::api::{
-    Accepted, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, Kind, PersonId, RoomId,
-    Sentence, Submission, Timestamp, UserId,
+    Accepted, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, Kind, Membership,
+    PersonId, RoomId, Sentence, Submission, Timestamp, UserId,
 };
 use tracing::debug;
 
@@ -158,6 +158,9 @@ impl Port {
             let mut item = event::from_inbound(inbound);
             if let Chat::Direct { user, person } = &inbound.chat {
                 item.meta.face = self.directory.face(user, person).await;
+                if let Kind::Membership(Membership::Invite { room, .. }) = &inbound.kind {
+                    item.meta.room = self.directory.room_face(user, room).await;
+                }
             }
             if let Kind::Failed(failed) = &inbound.kind {
                 // Whoever wrote that message hears of it, on that message and where it came from.

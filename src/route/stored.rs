@@ -141,6 +141,8 @@ struct StoredMeta {
     to: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     face: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     receipt: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -173,6 +175,7 @@ impl From<&Item> for StoredItem {
                 from: meta.from.clone(),
                 to: meta.to.clone(),
                 face: meta.face.clone(),
+                room: meta.room.clone(),
                 receipt: meta.receipt,
                 lang: meta.lang.clone(),
             },
@@ -201,6 +204,7 @@ impl StoredItem {
                 from: meta.from,
                 to: meta.to,
                 face: meta.face,
+                room: meta.room,
                 receipt: meta.receipt,
                 lang: meta.lang,
             },
@@ -398,6 +402,7 @@ mod tests {
                 from: Some("juliet@capulet.lit/balcony".into()),
                 to: Some("juliet@capulet.lit/x".into()),
                 face: Some("f".into()),
+                room: Some("r".into()),
                 receipt: true,
                 lang: Some("de".into()),
             },
@@ -480,7 +485,7 @@ mod tests {
         let written = String::from_utf8(write(&item(Kind::Text(Text::plain("hello"))))).unwrap();
         assert_eq!(
             written,
-            r#"{"chat":{"d":["juliet","capulet.lit","alice","hs:8448"]},"who":{"p":["alice","hs:8448","Alice"]},"at":1700000000000,"kind":{"text":{"body":"hello"}},"meta":{"id":"1","origin_id":"o","remote_id":"$e","from":"juliet@capulet.lit/balcony","to":"juliet@capulet.lit/x","face":"f","receipt":true,"lang":"de"}}"#
+            r#"{"chat":{"d":["juliet","capulet.lit","alice","hs:8448"]},"who":{"p":["alice","hs:8448","Alice"]},"at":1700000000000,"kind":{"text":{"body":"hello"}},"meta":{"id":"1","origin_id":"o","remote_id":"$e","from":"juliet@capulet.lit/balcony","to":"juliet@capulet.lit/x","face":"f","room":"r","receipt":true,"lang":"de"}}"#
         );
     }
 

@@ -59,6 +59,8 @@ pub trait Backend: Accounts + Send {
     fn history(&mut self, network: &str, chat: &str, direction: Direction, limit: usize) -> Outcome<Vec<Message>>;
     /// See [`super::Store::depth`].
     fn depth(&mut self) -> Outcome<Vec<QueueDepth>>;
+    /// See [`super::Store::identity_counts`].
+    fn identity_counts(&mut self) -> Outcome<Vec<(String, IdentityKind, u64)>>;
     /// See [`super::Store::dead_letters`].
     fn dead_letters(&mut self, network: Option<&str>, after: Option<i64>, limit: usize) -> Outcome<Vec<DeadLetter>>;
     /// See [`super::Store::original`].

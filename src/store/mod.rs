@@ -210,6 +210,14 @@ impl Store {
         self.read(|db| db.depth()).await
     }
 
+    /// How many identities of each kind are known, by network.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn identity_counts(&self) -> Outcome<Vec<(String, IdentityKind, u64)>> {
+        self.read(|db| db.identity_counts()).await
+    }
+
     /// Dead letters of a network or of all, behind the number `after`, at most `limit`.
     ///
     /// # Errors

@@ -30,23 +30,33 @@ impl Catalogue {
     /// silent.
     #[must_use]
     pub fn text(&self, sentence: &Sentence, lang: Option<&str>) -> String {
-        let key = sentence.key.as_str();
+        match self.row(&sentence.key, lang) {
+            Some((text, _)) => fill(text, &sentence.args),
+            None => {
+                tracing::error!(key = sentence.key.as_str(), "a sentence is missing; this is a bug");
+                let args: Vec<&str> = sentence.args.iter().map(|(_, value)| value.as_str()).collect();
+                format!("{} {}", sentence.key, args.join(" ")).trim_end().to_owned()
+            }
+        }
+    }
+
+    /// The language in which [`Catalogue::text`] says a sentence to somebody who reads `lang`: what `xml:lang` must say
+    /// of it.
+    #[must_use]
+    pub fn language<'a>(&self, sentence: &Sentence, lang: Option<&'a str>) -> &'a str {
+        self.row(&sentence.key, lang).map_or(FALLBACK, |(_, lang)| lang)
+    }
+
+    /// The text of a key and its language, as near to `lang` as there is one.
+    fn row<'a>(&self, key: &str, lang: Option<&'a str>) -> Option<(&'static str, &'a str)> {
         let mut wanted = lang.unwrap_or(FALLBACK);
-        let found = loop {
+        loop {
             if let Some(text) = self.find(key, wanted) {
-                break Some(text);
+                return Some((text, wanted));
             }
             match wanted.rsplit_once('-') {
                 Some((shorter, _)) => wanted = shorter,
-                None => break self.find(key, FALLBACK),
-            }
-        };
-        match found {
-            Some(text) => fill(text, &sentence.args),
-            None => {
-                tracing::error!(key, "a sentence is missing; this is a bug");
-                let args: Vec<&str> = sentence.args.iter().map(|(_, value)| value.as_str()).collect();
-                format!("{key} {}", args.join(" ")).trim_end().to_owned()
+                None => return self.find(key, FALLBACK).map(|text| (text, FALLBACK)),
             }
         }
     }
@@ -84,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn languages_fall_back() {
+    fn s10_languages_fall_back() {
         let rows = [
             SentenceDef { key: "a", lang: "en", text: "hello {name}" },
             SentenceDef { key: "a", lang: "de", text: "hallo {name}" },
@@ -94,6 +104,10 @@ mod tests {
         let a = Sentence::new("a").with("name", "{name}");
         assert_eq!(catalogue.text(&a, Some("de-AT")), "hallo {name}");
         assert_eq!(catalogue.text(&a, Some("fr")), "hello {name}");
+        // What is said is labelled with the language in which it is said.
+        assert_eq!(catalogue.language(&a, Some("de-AT")), "de");
+        assert_eq!(catalogue.language(&a, Some("fr-CA")), "en");
+        assert_eq!(catalogue.language(&a, None), "en");
         assert_eq!(catalogue.text(&Sentence::new("b"), Some("de")), "bye");
         assert_eq!(catalogue.text(&Sentence::new("c").with("x", "y"), None), "c y");
     }

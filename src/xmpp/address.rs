@@ -105,6 +105,11 @@ pub fn parse(localpart: &str) -> Result<Parsed, AddressError> {
     if localpart.contains('\\') {
         return Ok(Parsed::Typed(unescape_0106(localpart)));
     }
+    if let Some(decoded) = percent_encoded(localpart) {
+        // Our own grammar, percent-encoded: `%23town%25hs`, from clients that take links literally.
+        let ours = decoded.starts_with(['#', '!']) && decoded.contains('%');
+        return if ours { parse(&decoded) } else { Ok(Parsed::Typed(decoded)) };
+    }
     if let Some(rest) = localpart.strip_prefix('#') {
         return match rest.rsplit_once('%') {
             Some((local, server)) => Ok(Parsed::Room(RoomId::alias(&dec(local)?, &dec(server)?).map_err(empty)?)),
@@ -119,30 +124,20 @@ pub fn parse(localpart: &str) -> Result<Parsed, AddressError> {
         return Ok(Parsed::Room(RoomId::id(&dec(opaque)?, server.as_deref()).map_err(empty)?));
     }
     match localpart.rsplit_once('%') {
-        // `%40alice%3amatrix.org`: percent-encoded, as it stands in links.
-        Some(_) if looks_percent_encoded(localpart) => {
-            let decoded = percent_decode(localpart);
-            // Our own grammar, percent-encoded: `%23town%25hs`, from clients that take links literally.
-            if decoded.starts_with(['#', '!']) && decoded.contains('%') {
-                parse(&decoded)
-            } else {
-                Ok(Parsed::Typed(decoded))
-            }
-        }
         Some((local, server)) => Ok(Parsed::Person(PersonId::new(&dec(local)?, &dec(server)?).map_err(empty)?)),
         None => Ok(Parsed::Typed(localpart.to_owned())),
     }
 }
 
-/// Whether a localpart is for a room, by its sigil: `#town%hs`, `!id`, or percent-encoded.
-#[must_use]
-pub fn names_room(localpart: &str) -> bool {
-    localpart.starts_with(['#', '!']) || localpart.starts_with("%23") || localpart.starts_with("%21")
-}
-
-fn looks_percent_encoded(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    lower.starts_with("%40") || lower.starts_with("%23") || lower.starts_with("%21") || lower.contains("%3a")
+/// What a percent-encoded address says, as it stands in links: `%40alice%3amatrix.org`.
+///
+/// Our own grammar has exactly one `%`, and something before it; so `alice%3a.example` is Alice on the server
+/// `3a.example`, and stays that.
+fn percent_encoded(text: &str) -> Option<String> {
+    if !text.starts_with('%') && text.matches('%').count() < 2 {
+        return None;
+    }
+    Some(percent_decode(text)).filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
 }
 
 fn percent_decode(text: &str) -> String {
@@ -165,8 +160,8 @@ fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The ten escapes of XEP-0106, section 3, and the backslash.
-const ESCAPES: [(&str, char); 11] = [
+/// The ten escapes of XEP-0106, section 3.
+const ESCAPES: [(&str, char); 10] = [
     ("20", ' '),
     ("22", '"'),
     ("26", '&'),
@@ -177,7 +172,6 @@ const ESCAPES: [(&str, char); 11] = [
     ("3e", '>'),
     ("40", '@'),
     ("5c", '\\'),
-    ("=", '='),
 ];
 
 /// Takes the escapes of XEP-0106 out of a localpart; unknown sequences stay as they are.
@@ -188,7 +182,7 @@ pub fn unescape_0106(text: &str) -> String {
     while let Some((before, behind)) = rest.split_once('\\') {
         out.push_str(before);
         let code = behind.get(..2).map(str::to_ascii_lowercase);
-        match ESCAPES[..10].iter().find(|(escape, _)| code.as_deref() == Some(escape)) {
+        match ESCAPES.iter().find(|(escape, _)| code.as_deref() == Some(escape)) {
             Some((_, c)) => {
                 out.push(*c);
                 rest = &behind[2..];
@@ -210,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_contract_s_examples() {
+    fn j5_the_contract_s_examples() {
         for (local, server, localpart) in [
             ("alice", "matrix.org", "alice%matrix.org"),
             ("Bob", "hs.example:8448", "=42ob%hs.example=3a8448"),
@@ -235,7 +229,87 @@ mod tests {
     }
 
     #[test]
-    fn what_people_type() {
+    fn j1_the_examples_of_xep_0106_are_unescaped() {
+        for (escaped, meant) in [
+            (r"space\20cadet", "space cadet"),
+            (r"call\20me\20\22ishmael\22", "call me \"ishmael\""),
+            (r"at\26t\20guy", "at&t guy"),
+            (r"d\27artagnan", "d'artagnan"),
+            (r"\2f.fanboy", "/.fanboy"),
+            (r"\3a\3afoo\3a\3a", "::foo::"),
+            (r"\3cfoo\3e", "<foo>"),
+            (r"user\40host", "user@host"),
+            (r"c\3a\5cnet", r"c:\net"),
+            (r"c\3a\5c5commas", r"c:\5commas"),
+            (r"c\3a\5ccool\20stuff", r"c:\cool stuff"),
+            (r"\5c3and\2is\5c5cool", r"\3and\2is\5cool"),
+            // Only the ten codes, in either case; everything else is itself.
+            (r"\2plus\2is\4", r"\2plus\2is\4"),
+            (r"foo\bar", r"foo\bar"),
+            (r"foob\41r", r"foob\41r"),
+            (r"\3A\2F", ":/"),
+            (r"\", r"\"),
+            (r"\5", r"\5"),
+            (r"ü\é", r"ü\é"),
+        ] {
+            assert_eq!(unescape_0106(escaped), meant, "{escaped}");
+        }
+    }
+
+    #[test]
+    fn j2_upper_and_lower_case_are_different_people() {
+        let of = |local: &str| of_person(&PersonId::new(local, "x").unwrap()).unwrap();
+        assert_eq!(
+            (of("Alice"), of("alice"), of("ALICE")),
+            ("=41lice%x".into(), "alice%x".into(), "=41=4c=49=43=45%x".into())
+        );
+        // What a server's preparation does to the localpart changes nothing.
+        assert_eq!(parse(&of("Alice").to_lowercase()), Ok(Parsed::Person(PersonId::new("Alice", "x").unwrap())));
+    }
+
+    #[test]
+    fn j3_the_longest_ids_and_the_strangest_servers_round_trip() {
+        let long = "Z".repeat(255 - "@:[2001:db8::1]:8448".len());
+        for (local, server) in [
+            (long.as_str(), "[2001:db8::1]:8448"),
+            ("alice", "1.2.3.4:8448"),
+            ("alice", "[::1]"),
+            ("~!$^&*()[]{}|;',?`\"\\", "hs"),
+            ("with space", "hs"),
+            ("jürgen", "bücher.example"),
+            ("\u{10ffff}", "hs"),
+            ("john..doe", "x"),
+            ("\"john doe\"", "x.example"),
+            ("bob+tag", "gmail.com"),
+            ("用户", "例え.jp"),
+        ] {
+            let person = PersonId::new(local, server).unwrap();
+            assert_eq!(parse(&of_person(&person).unwrap()), Ok(Parsed::Person(person)), "{local}:{server}");
+        }
+        let v12 = "31hneApxJ_1o-63DmFrpeqnkFfWppnzWso1JvH3ogLM";
+        for room in [
+            RoomId::id(v12, None).unwrap(),
+            RoomId::id(&"Q".repeat(240), Some("hs.example:1")).unwrap(),
+            RoomId::alias(&"Ü".repeat(110), "hs").unwrap(),
+        ] {
+            assert_eq!(parse(&of_room(&room).unwrap()), Ok(Parsed::Room(room)));
+        }
+        assert_ne!(of_room(&RoomId::id(v12, None).unwrap()), of_room(&RoomId::id(&v12.to_lowercase(), None).unwrap()));
+    }
+
+    #[test]
+    fn j5_servers_that_look_percent_encoded_are_servers() {
+        for server in ["3a.example", "40acres.example", "23.example", "3amatrix.org", "2f"] {
+            let person = PersonId::new("alice", server).unwrap();
+            assert_eq!(parse(&of_person(&person).unwrap()), Ok(Parsed::Person(person)), "{server}");
+            for room in [RoomId::alias("town", server).unwrap(), RoomId::id("x", Some(server)).unwrap()] {
+                assert_eq!(parse(&of_room(&room).unwrap()), Ok(Parsed::Room(room)), "{server}");
+            }
+        }
+    }
+
+    #[test]
+    fn j6_what_people_type() {
         for (typed, meant) in [
             (r"\40alice\3amatrix.org", "@alice:matrix.org"),
             (r"bob\40gmail.com", "bob@gmail.com"),
@@ -243,6 +317,9 @@ mod tests {
             (r"c\5c5commas\40x", r"c\5commas@x"),
             (r"\2plus\41\40x", r"\2plus\41@x"),
             ("%40alice%3amatrix.org", "@alice:matrix.org"),
+            ("%23town%3amatrix.org", "#town:matrix.org"),
+            ("%62ob%40gmail.com", "bob@gmail.com"),
+            (r"#town\3amatrix.org", "#town:matrix.org"),
             ("alice:matrix.org", "alice:matrix.org"),
         ] {
             assert_eq!(parse(typed), Ok(Parsed::Typed(meant.to_owned())), "{typed}");
@@ -251,12 +328,11 @@ mod tests {
 
     /// Some clients take the percent-encoding of a link for the address itself.
     #[test]
-    fn rooms_of_links() {
+    fn j6_rooms_of_links() {
         let town = RoomId::alias("town", "hs").unwrap();
         assert_eq!(parse("%23town%25hs"), Ok(Parsed::Room(town)));
         assert_eq!(parse("%21a%25hs"), Ok(Parsed::Room(RoomId::id("a", Some("hs")).unwrap())));
         assert_eq!(parse("%23town%3ahs"), Ok(Parsed::Typed("#town:hs".to_owned())));
-        assert!(names_room("%23town%25hs") && names_room("#town%hs") && names_room("!a") && !names_room("a%23b"));
     }
 
     #[test]
@@ -272,7 +348,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
+        fn j5_every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
             let person = PersonId::new(&local, &server).unwrap();
             if let Ok(localpart) = of_person(&person) {
                 prop_assert!(localpart.is_ascii() && localpart.len() <= MAX_PART);
@@ -283,13 +359,35 @@ mod tests {
         }
 
         #[test]
-        fn every_room_round_trips(opaque in ".{1,80}", server in proptest::option::of(".{1,60}"), alias: bool) {
+        fn j5_every_room_round_trips(opaque in ".{1,80}", server in proptest::option::of(".{1,60}"), alias: bool) {
             let room = match (alias, &server) {
                 (true, Some(server)) => RoomId::alias(&opaque, server).unwrap(),
                 _ => RoomId::id(&opaque, server.as_deref()).unwrap(),
             };
             if let Ok(localpart) = of_room(&room) {
                 prop_assert_eq!(parse(&localpart), Ok(Parsed::Room(room)));
+            }
+        }
+
+        #[test]
+        fn j3_every_id_of_255_bytes_has_an_address(local in "[!-~]{1,127}", server in "[a-zA-Z0-9.:\\[\\]-]{1,126}") {
+            let person = PersonId::new(&local, &server).unwrap();
+            prop_assert_eq!(parse(&of_person(&person).unwrap()), Ok(Parsed::Person(person)));
+            let alias = RoomId::alias(&local, &server).unwrap();
+            prop_assert_eq!(parse(&of_room(&alias).unwrap()), Ok(Parsed::Room(alias)));
+            let id = RoomId::id(&local, Some(&server)).unwrap();
+            prop_assert_eq!(parse(&of_room(&id).unwrap()), Ok(Parsed::Room(id)));
+        }
+
+        /// What we emit is what stringprep (the `jid` crate, as old servers do) and PRECIS (lower-case ASCII) make of it.
+        #[test]
+        fn j4_l3_addresses_are_prepared_already(local in ".{1,80}", server in ".{1,60}") {
+            let person = PersonId::new(&local, &server).unwrap();
+            let room = RoomId::alias(&local, &server).unwrap();
+            for localpart in [of_person(&person), of_room(&room)].into_iter().flatten() {
+                prop_assert!(localpart.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase()));
+                let text = format!("{localpart}@matrix.example.org/portway");
+                prop_assert_eq!(xmpp_parsers::jid::Jid::new(&text).unwrap().to_string(), text);
             }
         }
 

@@ -2,10 +2,11 @@
 
 mod rooms;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use portway_bridges::api::{
-    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, Sentence, Signal, SignalKind,
+    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
@@ -16,9 +17,9 @@ use super::jid::Jid;
 use super::muc::Muc;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
-use super::{XmppSide, address, iq, presence, to_stanza, xml};
+use super::{XmppSide, iq, presence, to_stanza, xml};
 use crate::clock::Clock;
-use crate::identity::{Access, Directory, Meant, access};
+use crate::identity::{Access, Directory, Limiter, Meant, access};
 use crate::observe::{Health, Metrics};
 use crate::route::Router;
 use crate::route::item::{Item, Meta, Speaker};
@@ -46,6 +47,8 @@ pub struct Parts {
     pub store: Store,
     /// Who may.
     pub access: Arc<Access>,
+    /// How much.
+    pub limiter: Limiter,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The rooms.
@@ -116,28 +119,44 @@ impl Component {
             // Our own words came back; there is nobody to talk to.
             return;
         }
-        // The server itself may ask the gateway what it is.
-        let public = us.jid().node().is_none() && stanza.kind == StanzaKind::Iq;
+        // Anybody may ask the gateway what it is; its server does so as soon as it is connected.
+        let public = us.jid().node().is_none() && iq::is_public(&stanza);
         if !public && !parts.access.allows_jid(from) {
-            if stanza.kind != StanzaKind::Presence || stanza.type_.is_none() {
+            if from.node().is_none() && stanza.kind != StanzaKind::Iq {
+                // A server speaks (XEP-0356 does): nobody to be taught the rules of the house.
+                return;
+            }
+            // Of presence only what asks for something: an answer to a probe would say who is known here.
+            let asks =
+                stanza.kind != StanzaKind::Presence || matches!(stanza.type_.as_deref(), None | Some("subscribe"));
+            if asks {
                 self.refuse_stanza(&stanza, Condition::RegistrationRequired, &Sentence::new("core.not-allowed"));
             }
             return;
         }
-        let room = us.jid().node().filter(|node| parts.descriptor.rooms && address::names_room(node));
-        match room {
-            Some(face) => match parts.directory.resolve(face) {
-                Ok(Meant::Room(room)) => self.to_room(&stanza, &us, room).await,
-                Ok(Meant::Person(_)) => {
-                    self.refuse_stanza(&stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
-                }
-                Err(refusal) => self.refuse_stanza(&stanza, refusal.condition, &refusal.sentence),
-            },
-            None => match stanza.kind {
-                StanzaKind::Iq => self.iq(stanza, us),
-                StanzaKind::Presence => self.presence(&stanza, &us).await,
-                StanzaKind::Message => self.message(stanza, &us).await,
-            },
+        // Answers and errors of a client are not the doing of its user.
+        let asked = !matches!(stanza.type_.as_deref(), Some("result" | "error" | "unavailable"));
+        if asked && !parts.limiter.allows(from.bare_str(), parts.clock.now()) {
+            self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.too-fast"));
+            return;
+        }
+        if let Some(room) = self.room(&us) {
+            return self.to_room(&stanza, &us, room).await;
+        }
+        match stanza.kind {
+            StanzaKind::Iq => self.iq(stanza, us),
+            StanzaKind::Presence => self.presence(&stanza, &us).await,
+            StanzaKind::Message => self.message(stanza, &us).await,
+        }
+    }
+
+    /// The room that an address means, if it means one: in our grammar, or as somebody typed it (`%23town%3aserver`).
+    fn room(&self, us: &OurJid) -> Option<RoomId> {
+        let parts = &self.0.parts;
+        let face = us.jid().node().filter(|node| parts.descriptor.rooms && node.starts_with(['#', '!', '%']))?;
+        match parts.directory.resolve(face) {
+            Ok(Meant::Room(room)) => Some(room),
+            Ok(Meant::Person(_)) | Err(_) => None,
         }
     }
 
@@ -165,7 +184,9 @@ impl Component {
     async fn presence(&self, stanza: &Stanza, us: &OurJid) {
         let parts = &self.0.parts;
         let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
-            for answer in presence::answer(stanza, us, Some(&format!("{} gateway", parts.descriptor.name))) {
+            let name = parts.texts.text(&iq::gateway_name(&parts.descriptor), stanza.lang.as_deref());
+            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts);
+            for answer in presence::answer(stanza, us, Some(&name), &caps) {
                 self.send(&answer, Priority::Low);
             }
             return;
@@ -184,7 +205,7 @@ impl Component {
                 }
                 let name = parts.directory.name(&person).await;
                 let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
-                for answer in presence::answer(stanza, us, Some(&shown)) {
+                for answer in presence::answer(stanza, us, Some(&shown), &iq::caps()) {
                     self.send(&answer, Priority::Low);
                 }
                 if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe")) {
@@ -194,9 +215,20 @@ impl Component {
                     }
                 }
             }
+            Ok(Meant::Room(_)) if matches!(stanza.type_.as_deref(), Some("subscribe") | None) => {
+                self.refuse_stanza(stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
+            }
             Ok(Meant::Room(_)) => {}
-            Err(refusal) if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe") | None) => {
+            Err(refusal) if matches!(stanza.type_.as_deref(), Some("subscribe") | None) => {
                 self.refuse_stanza(stanza, refusal.condition, &refusal.sentence);
+            }
+            // There is nobody to be seen (RFC 6121, section 4.3.2); the user's server forgets the subscription.
+            Err(_) if stanza.type_.as_deref() == Some("probe") => {
+                if let Some(bare) = us.resource(None) {
+                    let id = stanza.id.as_deref();
+                    let gone = OutStanza::new(StanzaKind::Presence, &bare, &from.to_bare(), Some("unsubscribed"), id);
+                    self.send(&gone, Priority::Low);
+                }
             }
             Err(_) => {}
         }
@@ -215,7 +247,7 @@ impl Component {
         let this = self.clone();
         tokio::spawn(async move {
             if let Some(name) = this.0.parts.directory.name_or_ask(&person).await {
-                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name)) {
+                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), &iq::caps()) {
                     this.send(&presence, Priority::Low);
                 }
                 this.call(&us, &to, &name);
@@ -229,6 +261,11 @@ impl Component {
         let Some((from, user)) = stanza.from.clone().and_then(|from| Some((from.clone(), access::user(&from)?))) else {
             return;
         };
+        if stanza.type_.as_deref() == Some("groupchat") {
+            // Contacts are not rooms (RFC 6121, section 5.2.2).
+            self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &Sentence::new("core.not-a-room"));
+            return;
+        }
         let parsed = from_stanza::message(&stanza);
         let Some(node) = us.jid().node() else {
             if matches!(parsed, Parsed::Event { kind: Kind::Text(_), .. }) {
@@ -306,15 +343,20 @@ impl Component {
         self.send(&answer.with(xml::text("body", NS_CLIENT, &text)), Priority::Normal);
     }
 
+    /// The item with a name for its speaker: clients that do not take the escapes out of addresses show nothing better.
+    fn named<'a>(&self, item: &'a Item) -> Cow<'a, Item> {
+        let shown = matches!(item.kind, Kind::Text(_) | Kind::Edit { .. } | Kind::File(_) | Kind::Location { .. });
+        let (Speaker::Person { id, name: None }, true) = (&item.speaker, shown) else { return Cow::Borrowed(item) };
+        let name = Some(self.0.parts.adapter.print_person(id));
+        Cow::Owned(Item { speaker: Speaker::Person { id: id.clone(), name }, ..item.clone() })
+    }
+
     fn refuse_stanza(&self, stanza: &Stanza, condition: Condition, sentence: &Sentence) {
         let parts = &self.0.parts;
         let Some(us) = stanza.to.as_ref().and_then(|to| parts.domain.own(to)) else { return };
-        let text = parts.texts.text(sentence, stanza.lang.as_deref());
-        let type_ = match condition {
-            Condition::PolicyViolation => ErrorType::Modify,
-            condition => usual_type(condition),
-        };
-        if let Some(answer) = error::reply(stanza, &us, condition, type_, &text) {
+        let lang = stanza.lang.as_deref();
+        let (text, lang) = (parts.texts.text(sentence, lang), parts.texts.language(sentence, lang));
+        if let Some(answer) = error::reply_in(stanza, &us, condition, usual_type(condition), &text, lang) {
             self.send(&answer, if stanza.kind == StanzaKind::Iq { Priority::Urgent } else { Priority::Normal });
         }
     }
@@ -332,7 +374,8 @@ impl XmppSide for Component {
         let now = parts.clock.now();
         match &item.chat {
             Chat::Direct { .. } => {
-                to_stanza::direct(item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
+                let item = self.named(item);
+                to_stanza::direct(&item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
             }
             Chat::Room(_) => {
                 let out = parts.muc.render(id, item, now);
@@ -355,7 +398,7 @@ impl XmppSide for Component {
         let from = item.meta.face.as_deref().and_then(|face| parts.domain.address(Some(face), None));
         let Some(from) = from else { return };
         let text = parts.texts.text(sentence, item.meta.lang.as_deref());
-        let lang = item.meta.lang.as_deref();
+        let lang = Some(parts.texts.language(sentence, item.meta.lang.as_deref()));
         let stanza = error::bare(StanzaKind::Message, &from, &to, Some(id), condition, ErrorType::Wait, &text, lang);
         self.send(&stanza, Priority::Normal);
     }

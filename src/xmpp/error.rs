@@ -66,19 +66,33 @@ pub fn element(condition: Condition, type_: ErrorType, text: &str, lang: Option<
     error
 }
 
-/// The answer to a stanza that cannot be served. `None` where an answer is forbidden: to errors and results, and to
-/// stanzas without a sender.
+/// The answer to a stanza that cannot be served, with English words. `None` where an answer is forbidden: to errors and
+/// results, to the presence of somebody who leaves, and to stanzas without a sender.
 #[must_use]
 pub fn reply(to: &Stanza, from: &OurJid, condition: Condition, type_: ErrorType, text: &str) -> Option<OutStanza> {
+    reply_in(to, from, condition, type_, text, "en")
+}
+
+/// As [`reply`], with words in this language.
+#[must_use]
+pub fn reply_in(
+    to: &Stanza,
+    from: &OurJid,
+    condition: Condition,
+    type_: ErrorType,
+    text: &str,
+    lang: &str,
+) -> Option<OutStanza> {
     let answerable = match to.kind {
         StanzaKind::Iq => matches!(to.type_.as_deref(), Some("get" | "set")),
-        StanzaKind::Message | StanzaKind::Presence => to.type_.as_deref() != Some("error"),
+        StanzaKind::Message => to.type_.as_deref() != Some("error"),
+        StanzaKind::Presence => !matches!(to.type_.as_deref(), Some("error" | "unavailable")),
     };
     if !answerable {
         return None;
     }
     let sender = to.from.as_ref()?;
-    Some(bare(to.kind, from, sender, to.id.as_deref(), condition, type_, text, to.lang.as_deref()))
+    Some(bare(to.kind, from, sender, to.id.as_deref(), condition, type_, text, Some(lang)))
 }
 
 /// An error stanza from its parts.

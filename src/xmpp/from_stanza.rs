@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn encrypted_messages_are_refused_and_never_shown() {
+    fn d17_encrypted_messages_are_refused_and_never_shown() {
         for stanza in [
             "<message><body>I sent you an OMEMO encrypted message</body><encrypted xmlns='eu.siacs.conversations.axolotl'/></message>",
             "<message><encrypted xmlns='urn:xmpp:omemo:2'/></message>",

@@ -1,8 +1,15 @@
 //! Answers to IQs of chats of two and of the gateway itself: exactly one for each request (RFC 6120, section 8.2.3).
+//!
+//! Requests are read leniently from the element, answers are types of `xmpp-parsers` where it has one.
+
+use std::sync::LazyLock;
 
 use minidom::Element;
-use portway_bridges::api::{Adapter, Address, Condition, Descriptor};
-use sha1::{Digest, Sha1};
+use portway_bridges::api::{Adapter, Address, Condition, Descriptor, Sentence};
+use xmpp_parsers::caps::{self, Caps};
+use xmpp_parsers::disco::{DiscoInfoResult, Identity};
+use xmpp_parsers::hashes::{Algo, Hash};
+use xmpp_parsers::version::VersionResult;
 
 use super::address;
 use super::error::{self, ErrorType, usual_type};
@@ -20,8 +27,8 @@ pub mod ns {
     pub const PING: &str = "urn:xmpp:ping";
     pub const GATEWAY: &str = "jabber:iq:gateway";
     pub const VCARD: &str = "vcard-temp";
-    pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
     pub const CAPS: &str = "http://jabber.org/protocol/caps";
+    pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 }
 
 /// Nodes on which OMEMO clients look for devices.
@@ -29,7 +36,7 @@ const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "u
 
 /// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
 const CONTACT_FEATURES: [&str; 11] = [
-    "http://jabber.org/protocol/caps",
+    ns::CAPS,
     "http://jabber.org/protocol/chatstates",
     ns::DISCO_INFO,
     "urn:xmpp:chat-markers:0",
@@ -42,8 +49,9 @@ const CONTACT_FEATURES: [&str; 11] = [
     ns::VCARD,
 ];
 
-/// The node of XEP-0115.
+/// The nodes of XEP-0115, of contacts and of the gateway itself.
 const CAPS_NODE: &str = "urn:portway:contact";
+const GATEWAY_NODE: &str = "urn:portway:gateway";
 
 /// What answering needs to know.
 pub struct Context<'a> {
@@ -55,6 +63,15 @@ pub struct Context<'a> {
     pub directory: &'a Directory,
     /// The sentences.
     pub texts: &'a Catalogue,
+}
+
+/// Whether a request to the gateway itself is one that anybody may ask: what it is, and whether it lives.
+#[must_use]
+pub fn is_public(query: &Stanza) -> bool {
+    const PUBLIC: [&str; 4] = [ns::DISCO_INFO, ns::DISCO_ITEMS, ns::VERSION, ns::PING];
+    query.kind == StanzaKind::Iq
+        && query.type_.as_deref() == Some("get")
+        && query.element.children().all(|payload| PUBLIC.contains(&payload.ns().as_str()))
 }
 
 /// Answers a request that is not for a room. `None` where there is nothing to answer.
@@ -75,10 +92,7 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
     let Some(node) = us.jid().node() else { return gateway(query, us, payload, set, context) };
     let meant = match context.directory.resolve(node) {
         Ok(meant) => meant,
-        Err(refusal) => {
-            let text = context.texts.text(&refusal.sentence, query.lang.as_deref());
-            return refuse(query, us, refusal.condition, &text);
-        }
+        Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match meant {
         Meant::Person(person) if !set => {
@@ -100,28 +114,14 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
         return result(query, us, None);
     }
     if payload.is("query", ns::DISCO_INFO) && !set {
-        if payload.attr("node").is_some() {
-            return refuse(query, us, Condition::ItemNotFound, "");
-        }
-        let mut features = vec![ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VERSION];
-        let mut identities = vec![("gateway", context.descriptor.disco_type)];
-        if context.descriptor.rooms {
-            identities.push(("conference", "text"));
-            // Clients that look at one identity only take a domain with rooms for a chat room without this.
-            identities.push(("account", "registered"));
-            features.push("http://jabber.org/protocol/muc");
-        }
-        let name = format!("{} gateway", context.descriptor.name);
-        return result(query, us, Some(info(&identities, &name, &features)));
+        let info = gateway_info(context.descriptor, context.texts);
+        return disco_answer(query, us, payload, info, GATEWAY_NODE);
     }
     if payload.is("query", ns::DISCO_ITEMS) && !set {
         return result(query, us, Some(Element::bare("query", ns::DISCO_ITEMS)));
     }
     if payload.is("query", ns::VERSION) && !set {
-        let mut version = Element::bare("query", ns::VERSION);
-        version.append_child(xml::text("name", ns::VERSION, "Portway"));
-        version.append_child(xml::text("version", ns::VERSION, env!("CARGO_PKG_VERSION")));
-        return result(query, us, Some(version));
+        return result(query, us, Some(version()));
     }
     if payload.is("query", ns::GATEWAY) {
         return prompt(query, us, payload, set, context);
@@ -133,7 +133,8 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
 fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &Context<'_>) -> Option<OutStanza> {
     let mut answer = Element::bare("query", ns::GATEWAY);
     if !set {
-        let text = format!("Enter an address on {}", context.descriptor.name);
+        let sentence = Sentence::new("core.prompt").with("network", context.descriptor.name);
+        let text = context.texts.text(&sentence, query.lang.as_deref());
         answer.append_child(xml::text("desc", ns::GATEWAY, &text));
         answer.append_child(Element::bare("prompt", ns::GATEWAY));
         return result(query, us, Some(answer));
@@ -142,10 +143,7 @@ fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &C
     let localpart = match context.adapter.resolve(&typed) {
         Ok(Address::Person(person)) => address::of_person(&context.adapter.canonical(&person)),
         Ok(Address::Room(room)) => address::of_room(&room),
-        Err(refusal) => {
-            let text = context.texts.text(&refusal.sentence, query.lang.as_deref());
-            return refuse(query, us, refusal.condition, &text);
-        }
+        Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match localpart {
         Ok(localpart) => {
@@ -154,8 +152,25 @@ fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &C
             answer.append_child(xml::text("prompt", ns::GATEWAY, &jid));
             result(query, us, Some(answer))
         }
-        Err(error) => refuse(query, us, Condition::JidMalformed, &error.to_string()),
+        Err(error) => {
+            let sentence = Sentence::new("core.bad-address")
+                .with("why", error.to_string())
+                .with("component", us.jid().domain().to_owned());
+            refuse_in(query, us, Condition::JidMalformed, &sentence, context.texts)
+        }
     }
+}
+
+/// What the gateway itself is called.
+#[must_use]
+pub fn gateway_name(descriptor: &Descriptor) -> Sentence {
+    Sentence::new("core.gateway-name").with("network", descriptor.name)
+}
+
+/// The answer of XEP-0092.
+fn version() -> Element {
+    let version = VersionResult { name: "Portway".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned(), os: None };
+    version.into()
 }
 
 fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option<OutStanza> {
@@ -164,15 +179,7 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
             let features = [ns::DISCO_INFO, ns::PUBSUB, ns::VCARD];
             result(query, us, Some(info(&[("account", "registered"), ("pubsub", "pep")], "", &features)))
         } else {
-            let mut answer = info(&[("client", "pc")], "", &CONTACT_FEATURES);
-            match payload.attr("node") {
-                Some(node) if node != format!("{CAPS_NODE}#{}", caps_hash()) => {
-                    return refuse(query, us, Condition::ItemNotFound, "");
-                }
-                Some(node) => xml::set(&mut answer, "node", node),
-                None => {}
-            }
-            result(query, us, Some(answer))
+            disco_answer(query, us, payload, contact_info(), CAPS_NODE)
         };
     }
     if payload.is("query", ns::DISCO_ITEMS) {
@@ -182,10 +189,7 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
         return result(query, us, None);
     }
     if payload.is("query", ns::VERSION) && !us.jid().is_bare() {
-        let mut version = Element::bare("query", ns::VERSION);
-        version.append_child(xml::text("name", ns::VERSION, "Portway"));
-        version.append_child(xml::text("version", ns::VERSION, env!("CARGO_PKG_VERSION")));
-        return result(query, us, Some(version));
+        return result(query, us, Some(version()));
     }
     if payload.is("vCard", ns::VCARD) {
         let mut card = Element::bare("vCard", ns::VCARD);
@@ -208,35 +212,79 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
 /// A disco#info answer (XEP-0030), in the order in which identities count.
 #[must_use]
 pub fn info(identities: &[(&str, &str)], name: &str, features: &[&str]) -> Element {
-    let mut query = Element::bare("query", ns::DISCO_INFO);
-    for (category, type_) in identities {
-        let mut identity = xml::element("identity", ns::DISCO_INFO, &[("category", category), ("type", type_)]);
-        if !name.is_empty() {
-            xml::set(&mut identity, "name", name);
-        }
-        query.append_child(identity);
-    }
-    for feature in features {
-        query.append_child(xml::element("feature", ns::DISCO_INFO, &[("var", feature)]));
-    }
-    query
+    disco(identities, Some(name).filter(|name| !name.is_empty()), features).into()
 }
 
-/// The capabilities of contacts for their presence (XEP-0115).
+fn disco(identities: &[(&str, &str)], name: Option<&str>, features: &[&str]) -> DiscoInfoResult {
+    let identity = |(category, type_): &(&str, &str)| Identity {
+        category: (*category).to_owned(),
+        type_: (*type_).to_owned(),
+        lang: None,
+        name: name.map(str::to_owned),
+    };
+    DiscoInfoResult {
+        node: None,
+        identities: identities.iter().map(identity).collect(),
+        features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        extensions: Vec::new(),
+    }
+}
+
+/// What the device of every contact can do.
+fn contact_info() -> DiscoInfoResult {
+    disco(&[("client", "pc")], None, &CONTACT_FEATURES)
+}
+
+/// What the gateway itself is and can do. Its name is English in every answer, so that one hash serves everybody.
+fn gateway_info(descriptor: &Descriptor, texts: &Catalogue) -> DiscoInfoResult {
+    let mut features = vec![ns::CAPS, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VERSION];
+    let mut identities = vec![("gateway", descriptor.disco_type)];
+    if descriptor.rooms {
+        identities.push(("conference", "text"));
+        // Clients that look at one identity only take a domain with rooms for a chat room without this.
+        identities.push(("account", "registered"));
+        features.push("http://jabber.org/protocol/muc");
+    }
+    disco(&identities, Some(&texts.text(&gateway_name(descriptor), None)), &features)
+}
+
+/// A disco#info answer, also to the node that its capabilities name; other nodes there are none.
+fn disco_answer(
+    query: &Stanza,
+    us: &OurJid,
+    payload: &Element,
+    info: DiscoInfoResult,
+    caps_node: &str,
+) -> Option<OutStanza> {
+    let node = payload.attr("node");
+    if node.is_some_and(|node| node != format!("{caps_node}#{}", base64(&caps_hash(&info)))) {
+        return refuse(query, us, Condition::ItemNotFound, "");
+    }
+    result(query, us, Some(DiscoInfoResult { node: node.map(str::to_owned), ..info }.into()))
+}
+
+/// The capabilities of contacts for their presence (XEP-0115): the same for all.
 #[must_use]
 pub fn caps() -> Element {
-    xml::element("c", ns::CAPS, &[("hash", "sha-1"), ("node", CAPS_NODE), ("ver", &caps_hash())])
+    static HASH: LazyLock<Vec<u8>> = LazyLock::new(|| caps_hash(&contact_info()));
+    Caps::new(CAPS_NODE, Hash { hash: HASH.clone(), algo: Algo::Sha_1 }).into()
 }
 
-fn caps_hash() -> String {
+/// The capabilities of the gateway for its presence: clients find gateways by them.
+#[must_use]
+pub fn gateway_caps(descriptor: &Descriptor, texts: &Catalogue) -> Element {
+    let hash = caps_hash(&gateway_info(descriptor, texts));
+    Caps::new(GATEWAY_NODE, Hash { hash, algo: Algo::Sha_1 }).into()
+}
+
+/// SHA-1 of an answer as XEP-0115 writes it.
+fn caps_hash(info: &DiscoInfoResult) -> Vec<u8> {
+    caps::hash_caps(&caps::compute_disco(info), Algo::Sha_1).map(|hash| hash.hash).unwrap_or_default()
+}
+
+fn base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
-    static HASH: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        let mut features = CONTACT_FEATURES;
-        features.sort_unstable();
-        let text = format!("client/pc//<{}<", features.join("<"));
-        base64::engine::general_purpose::STANDARD.encode(Sha1::digest(text))
-    });
-    HASH.clone()
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 /// A result.
@@ -248,6 +296,19 @@ pub fn result(query: &Stanza, us: &OurJid, payload: Option<Element>) -> Option<O
         Some(payload) => answer.with(payload),
         None => answer,
     })
+}
+
+/// An error of the usual type, with words in the language of the request.
+fn refuse_in(
+    query: &Stanza,
+    us: &OurJid,
+    condition: Condition,
+    sentence: &Sentence,
+    texts: &Catalogue,
+) -> Option<OutStanza> {
+    let lang = query.lang.as_deref();
+    let (text, lang) = (texts.text(sentence, lang), texts.language(sentence, lang));
+    error::reply_in(query, us, condition, usual_type(condition), &text, lang)
 }
 
 /// An error of the usual type.

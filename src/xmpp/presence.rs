@@ -4,7 +4,6 @@
 use minidom::Element;
 
 use super::from_stanza::ns::NICK as NS_NICK;
-use super::iq;
 use super::jid::Jid;
 use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::to_stanza::RESOURCE;
@@ -12,19 +11,19 @@ use super::xml;
 
 const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 
-/// The answers to a presence stanza.
+/// The answers to a presence stanza, in the name of a contact or of the gateway itself with these capabilities (XEP-0115).
 #[must_use]
-pub fn answer(stanza: &Stanza, us: &OurJid, name: Option<&str>) -> Vec<OutStanza> {
+pub fn answer(stanza: &Stanza, us: &OurJid, name: Option<&str>, caps: &Element) -> Vec<OutStanza> {
     let (Some(from), Some(bare)) = (&stanza.from, us.resource(None)) else { return Vec::new() };
     let to = from.to_bare();
     let plain = |type_: &str| OutStanza::new(StanzaKind::Presence, &bare, &to, Some(type_), stanza.id.as_deref());
     match stanza.type_.as_deref() {
         Some("subscribe") => {
             let mut answers = vec![plain("subscribed")];
-            answers.extend(available(us, &to, name));
+            answers.extend(available(us, &to, name, caps));
             answers
         }
-        Some("probe") => available(us, &to, name).into_iter().collect(),
+        Some("probe") => available(us, &to, name, caps).into_iter().collect(),
         Some("unsubscribe") => {
             let mut answers = vec![plain("unsubscribed")];
             if let Some(full) = us.resource(Some(RESOURCE)) {
@@ -50,13 +49,11 @@ pub fn nick(us: &OurJid, to: &Jid, name: &str) -> Option<OutStanza> {
     Some(OutStanza::new(StanzaKind::Message, &from, &to.to_bare(), Some("headline"), None).with(event))
 }
 
-/// The presence of a contact.
-pub fn available(us: &OurJid, to: &Jid, name: Option<&str>) -> Option<OutStanza> {
+/// The presence of a contact comes from its device, that of the gateway from its domain, which is what answers for it.
+#[must_use]
+pub fn available(us: &OurJid, to: &Jid, name: Option<&str>, caps: &Element) -> Option<OutStanza> {
     let from = if us.jid().node().is_some() { us.resource(Some(RESOURCE))? } else { us.resource(None)? };
-    let mut presence = OutStanza::new(StanzaKind::Presence, &from, to, None, None);
-    if us.jid().node().is_some() {
-        presence.push(iq::caps());
-    }
+    let mut presence = OutStanza::new(StanzaKind::Presence, &from, to, None, None).with(caps.clone());
     if let Some(name) = name {
         presence.push(xml::text("nick", NS_NICK, name));
     }
@@ -67,13 +64,14 @@ pub fn available(us: &OurJid, to: &Jid, name: Option<&str>) -> Option<OutStanza>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xmpp::iq;
     use crate::xmpp::stanza::Domain;
 
     fn types(type_: &str) -> Vec<String> {
         let element: Element =
             format!("<presence xmlns='jabber:client' from='u@h/r' to='a%b@m.x' {type_}/>").parse().unwrap();
         let us = Domain::new("m.x").unwrap().address(Some("a%b"), None).unwrap();
-        answer(&Stanza::from_element(element).unwrap(), &us, Some("A"))
+        answer(&Stanza::from_element(element).unwrap(), &us, Some("A"), &iq::caps())
             .iter()
             .map(|out| format!("{} to {}", out.element().attr("type").unwrap_or("available"), out.to()))
             .collect()

@@ -108,8 +108,8 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
         }
         Kind::Encrypted { scheme } => chat.notice(say(&Sentence::new("core.encrypted").with("scheme", scheme.clone()))),
         Kind::Membership(Membership::Invite { room, reason, name, .. }) => {
-            let Some(room_jid) = address::of_room(room).ok().and_then(|node| context.domain.address(Some(&node), None))
-            else {
+            let node = item.meta.room.clone().or_else(|| address::of_room(room).ok());
+            let Some(room_jid) = node.and_then(|node| context.domain.address(Some(&node), None)) else {
                 return Vec::new();
             };
             let room_jid = room_jid.jid().as_str();
@@ -215,6 +215,7 @@ impl Chatting<'_> {
     fn failed(&self, failed: &Failed, bare: &OurJid, user: &UserId) -> Vec<OutStanza> {
         let lang = self.item.meta.lang.as_deref();
         let why = self.context.texts.text(&failed.sentence, lang);
+        let said_in = self.context.texts.language(&failed.sentence, lang);
         let words = |body: &str| {
             let to = bare_jid(user)?;
             let stanza = OutStanza::new(StanzaKind::Message, self.from, &to, Some("chat"), Some(self.id));
@@ -238,7 +239,7 @@ impl Chatting<'_> {
                 failed.condition,
                 type_,
                 &why,
-                lang,
+                Some(said_in),
             ));
         }
         if stanzas.is_empty() || self.context.now.0 - self.item.at.0 >= LATE {
@@ -348,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_an_error_on_that_message_and_words_when_it_comes_late() {
+    fn s10_a_failure_is_an_error_on_that_message_and_words_when_it_comes_late() {
         let failed = |still_trying| {
             Kind::Failed(Failed {
                 event: EventId(1),
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_split_and_never_cut() {
+    fn l11_long_text_is_split_and_never_cut() {
         let body = "a".repeat(MAX_BODY) + "\n" + &"ü".repeat(MAX_BODY / 2);
         let stanzas = render(Kind::Text(Text::plain(body)), Meta::default(), 0);
         assert_eq!(stanzas.len(), 3);

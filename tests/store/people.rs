@@ -37,6 +37,28 @@ pub async fn an_identity_is_found_both_ways(rig: Rig) {
     assert_eq!(both_ways(&store, IdentityKind::Person).await, [Some(alice()), Some(alice())]);
 }
 
+pub async fn identities_are_counted_by_network_and_kind(rig: Rig) {
+    let store = rig.open().await;
+    assert_eq!(store.identity_counts().await.expect("a read"), []);
+    for (network, kind, name) in [
+        (NET, IdentityKind::Person, "a"),
+        (NET, IdentityKind::Person, "b"),
+        (NET, IdentityKind::Room, "a"),
+        ("other", IdentityKind::User, "a"),
+    ] {
+        let (network, localpart, remote) = (network.to_owned(), name.to_owned(), name.to_owned());
+        touch(&store, Identity { network, kind, localpart, remote, ..alice() }).await;
+    }
+    let counts = store.identity_counts().await.expect("a read");
+    let mut expected = vec![
+        (NET.to_owned(), IdentityKind::Person, 2),
+        (NET.to_owned(), IdentityKind::Room, 1),
+        ("other".to_owned(), IdentityKind::User, 1),
+    ];
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(counts, expected);
+}
+
 pub async fn touching_again_updates_name_and_time_only(rig: Rig) {
     let store = rig.open().await;
     let later = START.after(Duration::from_secs(60));

@@ -1,21 +1,29 @@
 //! A scripted XEP-0114 server that checks what it is told: for tests of the link, and of the binary with several
 //! components. (`server.rs` is the cheap one for benchmarks.)
+#![allow(dead_code, reason = "each user of this module needs another part of it")]
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use minidom::Element;
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 const NS: &str = "jabber:component:accept";
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// TCP, or TLS in it.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
 /// The listener and the secrets of its components.
 pub struct FakeServer {
+    tls: Option<TlsAcceptor>,
     listener: TcpListener,
     secrets: HashMap<String, String>,
     streams: std::sync::atomic::AtomicU32,
@@ -23,12 +31,14 @@ pub struct FakeServer {
 
 /// One component's connection.
 pub struct Connection {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
     buffer: Vec<u8>,
     waiting: std::collections::VecDeque<Element>,
     ended: bool,
     /// The domain that it authenticated for.
     pub domain: String,
+    /// The head of its stream, as it wrote it.
+    pub head: String,
     /// Whether pings to anything but the component itself are answered.
     pub pongs: bool,
 }
@@ -37,9 +47,38 @@ impl FakeServer {
     /// A server on a free port that knows these components (domain and secret).
     pub async fn start(components: &[(&str, &str)]) -> Self {
         Self {
+            tls: None,
             listener: TcpListener::bind("127.0.0.1:0").await.expect("a free port"),
             secrets: components.iter().map(|(domain, secret)| ((*domain).to_owned(), (*secret).to_owned())).collect(),
             streams: std::sync::atomic::AtomicU32::new(0),
+        }
+    }
+
+    /// The same server behind TLS.
+    pub fn with_tls(mut self, tls: TlsAcceptor) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// The next connection, as it comes from the network.
+    pub async fn accept_tcp(&self) -> TcpStream {
+        let (socket, _) =
+            tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("it connects").expect("a connection");
+        socket.set_nodelay(true).expect("TCP");
+        socket
+    }
+
+    /// The next connection, which must give up while TLS is negotiated; what it said.
+    pub async fn refused_tls(&self) -> std::io::Error {
+        let socket = self.accept_tcp().await;
+        let accepting = self.tls.as_ref().expect("TLS").accept(socket);
+        match tokio::time::timeout(PATIENCE, accepting).await.expect("it goes on") {
+            Err(error) => error,
+            Ok(mut stream) => {
+                // TLS 1.3: the server is done before the client has looked at the certificate.
+                let read = tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("it goes on");
+                read.expect_err("it speaks although it should not trust us")
+            }
         }
     }
 
@@ -57,15 +96,18 @@ impl FakeServer {
 
     /// The next connection, up to its handshake, and whether the secret is right. Nothing is answered to it yet.
     pub async fn greet(&self) -> (Connection, bool) {
-        let (socket, _) =
-            tokio::time::timeout(PATIENCE, self.listener.accept()).await.expect("it connects").expect("a connection");
-        socket.set_nodelay(true).expect("TCP");
+        let socket = self.accept_tcp().await;
+        let socket: Box<dyn Socket> = match &self.tls {
+            Some(tls) => Box::new(tls.accept(socket).await.expect("TLS")),
+            None => Box::new(socket),
+        };
         let mut connection = Connection {
             socket,
             buffer: Vec::new(),
             waiting: std::collections::VecDeque::new(),
             ended: false,
             domain: String::new(),
+            head: String::new(),
             pongs: true,
         };
         while !connection.buffer.ends_with(b">") || !contains(&connection.buffer, b"<stream:stream") {
@@ -74,6 +116,7 @@ impl FakeServer {
         let head = String::from_utf8(std::mem::take(&mut connection.buffer)).expect("UTF-8");
         let domain = head.split(" to='").nth(1).and_then(|rest| rest.split('\'').next()).expect("it says who it is");
         domain.clone_into(&mut connection.domain);
+        head.clone_into(&mut connection.head);
         let id = format!("stream-{}", self.streams.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
         connection
             .send(&format!(
@@ -92,6 +135,7 @@ impl FakeServer {
 impl Connection {
     pub async fn send(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).await.expect("it reads");
+        self.socket.flush().await.expect("it reads");
     }
 
     /// Sends a stream error and closes.
@@ -140,6 +184,7 @@ impl Connection {
         );
         // The other side may be gone by now; the script will notice where it matters.
         let _ = self.socket.write_all(text.as_bytes()).await;
+        let _ = self.socket.flush().await;
     }
 
     /// Routes a stanza of the component back to it.

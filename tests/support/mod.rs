@@ -3,5 +3,7 @@
 #![allow(dead_code, reason = "each user of this module needs another part of it")]
 
 pub mod binary;
+pub mod fake_server;
+pub mod gateway;
 pub mod peer;
 pub mod server;

@@ -1,5 +1,7 @@
 //! The other side of the loopback network.
 
+use std::collections::VecDeque;
+
 use portway_bridges::loopback::wire::{FromPeer, Item, ToPeer};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -8,6 +10,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub struct Peer {
     lines: Lines<BufReader<OwnedReadHalf>>,
     write: OwnedWriteHalf,
+    /// Lines that came while something else was waited for.
+    waiting: VecDeque<ToPeer>,
 }
 
 impl Peer {
@@ -15,11 +19,22 @@ impl Peer {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("the control socket");
         stream.set_nodelay(true).expect("TCP");
         let (read, write) = stream.into_split();
-        Self { lines: BufReader::with_capacity(1 << 16, read).lines(), write }
+        let lines = BufReader::with_capacity(1 << 16, read).lines();
+        let mut peer = Self { lines, write, waiting: VecDeque::new() };
+        // The kernel connects before the gateway does: only an answer shows that it writes to us from now on.
+        peer.fail("nobody@nowhere", None).await;
+        peer
     }
 
     /// The next line from the gateway.
     pub async fn next(&mut self) -> ToPeer {
+        match self.waiting.pop_front() {
+            Some(line) => line,
+            None => self.read().await,
+        }
+    }
+
+    async fn read(&mut self) -> ToPeer {
         let line = self.lines.next_line().await.expect("the gateway writes").expect("it closed the control socket");
         serde_json::from_str(&line).expect("JSON")
     }
@@ -40,6 +55,11 @@ impl Peer {
         let mut line = serde_json::to_vec(&order).expect("JSON");
         line.push(b'\n');
         self.write.write_all(&line).await.expect("the gateway reads");
-        while !matches!(self.next().await, ToPeer::Ok { id } if id == to) {}
+        loop {
+            match self.read().await {
+                ToPeer::Ok { id } if id == to => return,
+                other => self.waiting.push_back(other),
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{demo, install};
 /// Format, lints, licences, and all tests, those against real servers included.
 pub fn test() -> Result<(), String> {
     let mut total = Total::default();
-    checks()?;
+    checks(&mut total)?;
     suites(&mut total)?;
     total.print()
 }
@@ -18,7 +18,7 @@ pub fn test() -> Result<(), String> {
 /// What CI runs.
 pub fn ci() -> Result<(), String> {
     let mut total = Total::default();
-    checks()?;
+    checks(&mut total)?;
     suites(&mut total)?;
     for server in ["prosody", "ejabberd"] {
         say(&format!("demo on {server}"));
@@ -28,7 +28,7 @@ pub fn ci() -> Result<(), String> {
     total.print()
 }
 
-fn checks() -> Result<(), String> {
+fn checks(total: &mut Total) -> Result<(), String> {
     say("format");
     cargo(&["fmt", "--all", "--check"])?;
     // `cargo fmt` does not enter modules that a macro declares.
@@ -37,7 +37,12 @@ fn checks() -> Result<(), String> {
     command(Command::new("rustfmt").args(["--check", "--edition", "2024"]).args(&files).current_dir(root()))?;
     say("lints");
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    licences()
+    if licences()? {
+        total.passed += 1;
+    } else {
+        total.skipped += 1;
+    }
+    Ok(())
 }
 
 fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
@@ -51,8 +56,9 @@ fn sources(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// `cargo deny`, installed for this project alone where it is missing.
-fn licences() -> Result<(), String> {
+/// `cargo deny`, installed for this project alone where it is missing. False where that needs a network that is not there:
+/// the code is as good as before, but nobody has looked at the licences of what it depends on.
+fn licences() -> Result<bool, String> {
     let tools = cache_dir().join("tools");
     let own = tools.join("bin").join("cargo-deny");
     let program = if works("cargo-deny", &["--version"]) {
@@ -60,29 +66,33 @@ fn licences() -> Result<(), String> {
     } else {
         if !own.exists() {
             say("installing cargo-deny");
-            cargo(&[
-                "install",
-                "cargo-deny",
-                "--version",
-                "0.20.2",
-                "--locked",
-                "--debug",
-                "--root",
-                &tools.to_string_lossy(),
-            ])?;
+            let root = tools.to_string_lossy();
+            let install = ["install", "cargo-deny", "--version", "0.20.2", "--locked", "--debug", "--root", &root];
+            if let Err(error) = cargo(&install) {
+                say(&format!("{error}; licences, sources and bans are NOT CHECKED"));
+                return Ok(false);
+            }
         }
         own.to_string_lossy().into_owned()
     };
     say("licences, sources, bans");
+    // It reads the sources of all dependencies, those of other platforms too, which a build leaves out.
+    if let Err(error) = cargo(&["fetch", "--locked"]) {
+        say(&format!("{error}; licences, sources and bans are NOT CHECKED"));
+        return Ok(false);
+    }
     // Advisories need a database from the network and are left to the admin of the release.
     let mut check = Command::new(program);
-    check.args(["check", "licenses", "sources", "bans"]).current_dir(root());
-    command(check.env("CARGO_TARGET_DIR", target_dir()))
+    check.args(["--offline", "check", "licenses", "sources", "bans"]).current_dir(root());
+    command(check.env("CARGO_TARGET_DIR", target_dir()))?;
+    Ok(true)
 }
 
 fn suites(total: &mut Total) -> Result<(), String> {
     say("unit, golden, component, store and scenario tests");
-    total.run(cargo_command().args(["test", "--workspace", "--no-fail-fast"]))?;
+    // Tests against real servers come below: here they would do nothing, and count as passed.
+    total.run(cargo_command().args(["test", "--workspace", "--exclude", "portway-testbed", "--no-fail-fast"]))?;
+    total.run(cargo_command().args(["test", "--package", "portway-testbed", "--lib", "--bins"]))?;
     install::servers()?;
     say("end-to-end tests against real servers");
     cargo(&["build", "--bin", "portway"])?;

@@ -88,6 +88,10 @@ impl Backend for Sqlite {
         self.depths()
     }
 
+    fn identity_counts(&mut self) -> Outcome<Vec<(String, IdentityKind, u64)>> {
+        self.counts_of_identities()
+    }
+
     fn dead_letters(&mut self, network: Option<&str>, after: Option<i64>, limit: usize) -> Outcome<Vec<DeadLetter>> {
         self.letters(network, after, limit)
     }

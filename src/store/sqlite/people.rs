@@ -99,6 +99,21 @@ impl Sqlite {
         )
     }
 
+    /// Reads the index of addresses, not the table.
+    pub(super) fn counts_of_identities(&mut self) -> Outcome<Vec<(String, IdentityKind, u64)>> {
+        let rows = self
+            .db
+            .prepare_cached(
+                "SELECT network, kind, COUNT(*) FROM identities GROUP BY network, kind ORDER BY network, kind",
+            )?
+            .query_map([], |row| {
+                let count = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+                Ok((row.get(0)?, kind(row.get(1)?), count))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(rows)
+    }
+
     pub(super) fn rows_of_occupants(&mut self, network: &str) -> Outcome<Vec<OccupantRow>> {
         let rows = self
             .db
@@ -148,14 +163,18 @@ impl Sqlite {
     }
 }
 
+fn kind(number: i64) -> IdentityKind {
+    match number {
+        0 => IdentityKind::Person,
+        1 => IdentityKind::Room,
+        _ => IdentityKind::User,
+    }
+}
+
 fn identity(row: &Row<'_>) -> rusqlite::Result<Identity> {
     Ok(Identity {
         network: row.get(0)?,
-        kind: match row.get::<_, i64>(1)? {
-            0 => IdentityKind::Person,
-            1 => IdentityKind::Room,
-            _ => IdentityKind::User,
-        },
+        kind: kind(row.get(1)?),
         localpart: row.get(2)?,
         remote: row.get(3)?,
         display: row.get(4)?,

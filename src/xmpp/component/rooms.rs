@@ -7,8 +7,10 @@ use portway_bridges::api::{Chat, ChatInfo, Condition, EventId, Failure, RoomId, 
 use tracing::{debug, warn};
 
 use super::Component;
+use crate::identity::access;
 use crate::route::item::{Item, Meta, Speaker};
 use crate::xmpp::from_stanza::{self, Parsed};
+use crate::xmpp::jid::Jid;
 use crate::xmpp::muc::Effect;
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
 use crate::xmpp::stream::Priority;
@@ -94,6 +96,10 @@ impl Component {
                 Effect::Enter { ticket, user, nick, room, again } => self.enter(ticket, user, nick, room, again),
                 Effect::Admit { ticket, row } => {
                     let row = crate::store::OccupantRow { network: parts.network.to_string(), ..row };
+                    // Whoever is shown a room may be invited to it the next moment, and by the same address.
+                    if let Some(user) = Jid::parse(&row.session).ok().as_ref().and_then(access::user) {
+                        parts.directory.joined(&user, &row.room, &row.face).await;
+                    }
                     let then = match parts.store.put_occupants(vec![row]).await {
                         Ok(()) => {
                             let mut send = |stanza: &OutStanza| parts.link.send(stanza, Priority::Normal).is_ok();

@@ -10,11 +10,35 @@ pub const NS_STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
 /// How many characters of the server's own words are kept.
 const TEXT: usize = 300;
 
+/// What is wrong with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// Nobody whom we trust has signed the certificate.
+    Untrusted,
+    /// The certificate is for another name.
+    Name,
+    /// The certificate is no longer valid, or not yet.
+    Expired,
+    /// The port does not speak TLS.
+    NoTls,
+    /// Anything else.
+    Other,
+}
+
 /// Why a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DownReason {
     /// No TCP connection.
     Connect(String),
+    /// TLS failed.
+    Tls {
+        /// What is wrong.
+        fault: TlsFault,
+        /// Where, and the library's own words.
+        text: String,
+    },
+    /// No stream began.
+    NoStream(String),
     /// The server answered with a stream error.
     Stream {
         /// The defined condition, such as `not-authorized`.
@@ -61,6 +85,25 @@ impl DownReason {
                 "is the XMPP server running, and does it take components on this address and port? \
                  (component_ports and component_interfaces on Prosody, an ejabberd_service listener on ejabberd)"
             }
+            Self::Tls { fault, .. } => match fault {
+                TlsFault::Untrusted => {
+                    "nobody whom this machine trusts has signed the server's certificate: give the server a certificate \
+                     of a public authority, or set SSL_CERT_FILE to a file with the authority that signed it"
+                }
+                TlsFault::Name => {
+                    "the server's certificate is for another name: set xmpp.tls_name to a name that is in it"
+                }
+                TlsFault::Expired => "renew the server's certificate, and check the clocks of both machines",
+                TlsFault::NoTls => {
+                    "this port does not speak TLS: set xmpp.tls = \"off\", or set xmpp.port to the one that does \
+                     (tls: true on the ejabberd_service listener, 5276 on Openfire)"
+                }
+                TlsFault::Other => "see the server's log",
+            },
+            Self::NoStream(_) => {
+                "is this the component port (clients and other servers use other ports), and does it expect TLS? \
+                 If so, set xmpp.tls = \"direct\""
+            }
             Self::Stream { condition, .. } => match condition.as_str() {
                 "not-authorized" => "the secrets differ: compare `secret` with the component's secret on the server",
                 "host-unknown" => {
@@ -94,6 +137,8 @@ impl fmt::Display for DownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(f, "no connection: {error}"),
+            Self::Tls { text, .. } => write!(f, "no TLS with {text}"),
+            Self::NoStream(error) => write!(f, "no stream began: {error}"),
             Self::Stream { condition, text: None } => write!(f, "stream error {condition}"),
             Self::Stream { condition, text: Some(text) } => write!(f, "stream error {condition}: {text}"),
             Self::Xml(error) => write!(f, "unusable XML: {error}"),

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::error::DownReason;
 use super::queue::{Priority, Queue, SendError, Ticket};
 use super::session::{self, Shared, Tracked, random_id};
-use super::{LinkConfig, LinkEvent};
+use super::{LinkConfig, LinkEvent, Timers};
 use crate::xmpp::stanza::{Domain, OutStanza, Stanza};
 use crate::xmpp::xml;
 
@@ -155,17 +155,14 @@ impl Link {
                 return;
             }
             failures = if begun.elapsed() >= STABLE { 1 } else { failures.saturating_add(1) };
-            // The first few, and then fewer and fewer: 1, 2, 4, 8, …
-            if failures.is_power_of_two() {
+            if worth_a_line(failures) {
                 warn!(component = self.domain().as_str(), attempt = failures, hint = reason.hint(), "{reason}");
             }
             if !tell(&events, LinkEvent::Down { reason }, &stop).await {
                 return;
             }
-            let most = timers.backoff_min.saturating_mul(1 << failures.min(16)).min(timers.backoff_max);
-            let wait = most.mul_f64(0.5 + 0.5 * rand::random::<f64>());
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(pause(failures, &timers, rand::random())) => {}
                 () = stop.cancelled() => return,
             }
         }
@@ -194,10 +191,46 @@ impl Link {
     }
 }
 
+/// How long to wait before another attempt after so many failures in a row: longer each time, and never the same for many
+/// gateways whose server comes back. `chance` is between 0 and 1.
+fn pause(failures: u32, timers: &Timers, chance: f64) -> Duration {
+    let most = timers.backoff_min.saturating_mul(1 << failures.min(16)).min(timers.backoff_max);
+    most.mul_f64(0.5 + 0.5 * chance)
+}
+
+/// Whether a failure is logged: the first few, and then fewer and fewer (1, 2, 4, 8, …).
+fn worth_a_line(failures: u32) -> bool {
+    failures.is_power_of_two()
+}
+
 /// Tells the component; false where it is gone or we are stopping.
 async fn tell(events: &mpsc::Sender<LinkEvent>, event: LinkEvent, stop: &Stop) -> bool {
     tokio::select! {
         result = events.send(event) => result.is_ok(),
         () = stop.cancelled() => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l4_pauses_grow_to_a_bound_and_are_never_the_same_for_all() {
+        let timers = Timers::default();
+        let ms = |failures, chance| pause(failures, &timers, chance).as_millis();
+        assert_eq!([1, 2, 3, 4, 5].map(|n| ms(n, 1.0)), [500, 1000, 2000, 4000, 8000]);
+        assert_eq!([1, 2, 3, 4, 5].map(|n| ms(n, 0.0)), [250, 500, 1000, 2000, 4000]);
+        for failures in [7, 8, 20, 1000, u32::MAX] {
+            assert_eq!((ms(failures, 0.0), ms(failures, 1.0)), (15_000, 30_000));
+        }
+    }
+
+    #[test]
+    fn l4_a_long_outage_is_a_few_lines_in_the_log() {
+        // A day of one attempt every 15 to 30 seconds.
+        let lines = (1..=86_400 / 15).filter(|failures| worth_a_line(*failures)).count();
+        assert!((10..=15).contains(&lines), "{lines}");
+        assert!((1..=2).all(worth_a_line));
     }
 }

@@ -1,6 +1,6 @@
 //! The component link (XEP-0114): one connection to the XMPP server for each component domain.
 //!
-//! Reading order: [`read`] turns bytes into stanzas within limits and never dies of one bad stanza, [`write()`] turns
+//! Reading order: [`transport`] is the socket, [`read`] turns bytes into stanzas within limits and never dies of one bad stanza, [`write()`] turns
 //! stanzas into bytes, [`queue`] holds what is to be written, [`session`] is the life of one connection, [`link`] keeps
 //! connecting, [`error`] explains to the admin what went wrong.
 //!
@@ -13,14 +13,16 @@ pub mod queue;
 pub mod read;
 mod scope;
 mod session;
+pub mod transport;
 pub mod write;
 
 use std::time::Duration;
 
-pub use self::error::DownReason;
+pub use self::error::{DownReason, TlsFault};
 pub use self::link::{IqError, Link, LinkStats};
 pub use self::queue::{Lost, Priority, SendError, Ticket};
 pub use self::read::RejectReason;
+pub use self::transport::{Tls, TlsError};
 use super::jid::Jid;
 use super::stanza::{Domain, Stanza, StanzaKind};
 use crate::config::Secret;
@@ -44,6 +46,8 @@ pub struct LinkConfig {
     pub host: String,
     /// The port on which it takes components.
     pub port: u16,
+    /// TLS from the first byte on, or none.
+    pub tls: Option<Tls>,
     /// What is read and written at most.
     pub limits: Limits,
     /// How long is waited.

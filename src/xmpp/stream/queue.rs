@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_urgent_goes_first_and_the_rest_keeps_the_order_of_calls() {
+    async fn l12_the_urgent_goes_first_and_the_rest_keeps_the_order_of_calls() {
         let queue = Queue::new(Limits::default());
         queue.open();
         queue.push(&message("low"), Priority::Low).unwrap();
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_taken_without_a_connection_or_over_the_ceiling() {
+    async fn l11_nothing_is_taken_without_a_connection_or_over_the_ceiling() {
         let queue = Queue::new(small());
         assert_eq!(queue.push(&message("x"), Priority::Urgent), Err(SendError::Down));
         queue.open();

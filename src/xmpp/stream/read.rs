@@ -334,7 +334,7 @@ mod tests {
     const GOOD: &str = "<message from='a@b' to='c@d' id='good'><body>hello</body></message>";
 
     #[tokio::test]
-    async fn hostile_stanzas_cost_only_themselves() {
+    async fn s3_hostile_stanzas_cost_only_themselves() {
         let deep = |n: usize| format!("<message id='x'>{}{}</message>", "<a>".repeat(n), "</a>".repeat(n));
         let attribute = |n: usize| format!("<message id='x' y='{}'/>", "v".repeat(n));
         for (what, bad, seen) in [
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_xml_ends_the_stream_with_a_reason() {
+    async fn s3_what_is_not_xml_ends_the_stream_with_a_reason() {
         for bad in ["<message", "<!DOCTYPE x>", "<?php x?>", "&lol;", "<a></b>", "\u{1}"] {
             let (_, end) = read(bad, 100).await;
             assert!(matches!(end, DownReason::Xml(_) | DownReason::Closed), "{bad}: {end:?}");

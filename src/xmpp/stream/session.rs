@@ -9,8 +9,6 @@ use minidom::Element;
 use portway_bridges::api::Stop;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -19,6 +17,7 @@ use tracing::warn;
 use super::error::DownReason;
 use super::queue::{Claim, Queue};
 use super::read::{Read, StanzaReader};
+use super::transport::{self, ReadHalf, WriteHalf};
 use super::{LinkConfig, LinkEvent, NS_COMPONENT, NS_STREAM, write};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::{NS_CLIENT, Stanza, StanzaKind};
@@ -114,27 +113,23 @@ struct Connection {
 }
 
 /// Connects and shakes hands.
-pub async fn connect(
-    config: &LinkConfig,
-) -> Result<(StanzaReader<BufReader<OwnedReadHalf>>, OwnedWriteHalf), DownReason> {
+pub async fn connect(config: &LinkConfig) -> Result<(StanzaReader<BufReader<ReadHalf>>, WriteHalf), DownReason> {
     let io = |error: std::io::Error| DownReason::Io(error.to_string());
     let attempt = async {
-        let stream = TcpStream::connect((config.host.as_str(), config.port))
-            .await
-            .map_err(|error| DownReason::Connect(format!("{}:{}: {error}", config.host, config.port)))?;
-        stream.set_nodelay(true).map_err(io)?;
-        let (read, mut write_half) = stream.into_split();
+        let (read, mut write_half) = transport::open(config).await?;
         let head = format!(
             "<?xml version='1.0'?><stream:stream xmlns='{NS_COMPONENT}' xmlns:stream='{NS_STREAM}' to='{}'>",
             config.domain.as_str()
         );
         write_half.write_all(head.as_bytes()).await.map_err(io)?;
+        write_half.flush().await.map_err(io)?;
         let mut reader = StanzaReader::new(BufReader::with_capacity(CHUNK, read), config.limits);
-        let id = reader.header().await?;
+        let id = reader.header().await.map_err(|reason| first_answer(reason, config.tls.is_some()))?;
         let handshake = handshake(&id, config.secret.reveal());
         let mut bytes = Vec::new();
         write::stanza(&mut bytes, &xml::text("handshake", NS_CLIENT, &handshake));
         write_half.write_all(&bytes).await.map_err(io)?;
+        write_half.flush().await.map_err(io)?;
         match reader.next().await? {
             Read::Element(element) if element.is("handshake", NS_CLIENT) => Ok((reader, write_half)),
             Read::Element(element) if element.is("error", NS_STREAM) => Err(DownReason::from_element(&element)),
@@ -146,6 +141,16 @@ pub async fn connect(
     timeout(config.timers.connect, attempt).await.unwrap_or(Err(DownReason::Timeout))
 }
 
+/// What it means that no stream began: on a port that expects TLS, plain words are answered with an alert that is no XML,
+/// or with silence and the end.
+fn first_answer(reason: DownReason, tls: bool) -> DownReason {
+    match reason {
+        DownReason::Xml(error) if !tls => DownReason::NoStream(error),
+        DownReason::Closed if !tls => DownReason::NoStream("the connection was closed".to_owned()),
+        other => other,
+    }
+}
+
 /// The proof that we know the secret: lower-case hexadecimal SHA-1 of the stream's id and the secret (XEP-0114).
 fn handshake(id: &str, secret: &str) -> String {
     let digest = Sha1::digest(format!("{id}{secret}"));
@@ -155,8 +160,8 @@ fn handshake(id: &str, secret: &str) -> String {
 /// Runs a connection to its end.
 pub async fn run(
     shared: Arc<Shared>,
-    reader: StanzaReader<BufReader<OwnedReadHalf>>,
-    writer: OwnedWriteHalf,
+    reader: StanzaReader<BufReader<ReadHalf>>,
+    writer: WriteHalf,
     events: &mpsc::Sender<LinkEvent>,
     stop: &Stop,
 ) -> DownReason {
@@ -194,7 +199,7 @@ pub async fn run(
 impl Connection {
     async fn read(
         self: Arc<Self>,
-        mut reader: StanzaReader<BufReader<OwnedReadHalf>>,
+        mut reader: StanzaReader<BufReader<ReadHalf>>,
         events: mpsc::Sender<LinkEvent>,
     ) -> DownReason {
         let timers = self.shared.config.timers;
@@ -314,7 +319,7 @@ impl Connection {
         true
     }
 
-    async fn write(self: Arc<Self>, mut writer: OwnedWriteHalf, stop: Stop) -> DownReason {
+    async fn write(self: Arc<Self>, mut writer: WriteHalf, stop: Stop) -> DownReason {
         let Shared { queue, config, .. } = &*self.shared;
         let mut buffer = Vec::with_capacity(2 * CHUNK);
         loop {
@@ -339,7 +344,11 @@ impl Connection {
                 }
                 continue;
             }
-            if let Err(error) = writer.write_all(&buffer).await {
+            let mut written = writer.write_all(&buffer).await;
+            if written.is_ok() {
+                written = writer.flush().await;
+            }
+            if let Err(error) = written {
                 return DownReason::Io(error.to_string());
             }
         }
@@ -436,4 +445,32 @@ impl Connection {
 /// An id that nobody can guess: Openfire routes answers among components by their id alone.
 pub fn random_id() -> String {
     format!("pw{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with `printf %s ... | openssl sha1`; lower case, because ejabberd compares bytes.
+    #[test]
+    fn l1_the_handshake_is_lower_case_hexadecimal_sha_1_of_id_and_secret() {
+        for (id, secret, expected) in [
+            ("3BF96D32", "test", "aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e"),
+            ("", "", "da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+            ("s1", "schlüssel", "4c63827336194f28cb92b16267f0d5b28ad1e52f"),
+        ] {
+            assert_eq!(handshake(id, secret), expected, "{id} {secret}");
+        }
+    }
+
+    #[test]
+    fn l9_ids_are_unguessable_and_never_the_same() {
+        let ids: std::collections::HashSet<String> = (0..1000).map(|_| random_id()).collect();
+        assert_eq!(ids.len(), 1000);
+        assert!(ids.iter().all(|id| id.len() == 2 + 32 && id.is_ascii()));
+        // 128 random bits: every hexadecimal digit differs somewhere.
+        for at in 2..34 {
+            assert!(ids.iter().map(|id| id.as_bytes()[at]).collect::<std::collections::HashSet<_>>().len() > 4);
+        }
+    }
 }

@@ -1,11 +1,9 @@
-//! The component link against a scripted server.
-
-#[path = "support/fake_server.rs"]
-mod fake_server;
+//! The component link against a scripted server. A name that begins with a number proves that requirement of
+//! `docs/src/developer/requirements.md`.
 
 use std::time::Duration;
 
-use fake_server::{Connection, FakeServer, is_ping};
+use crate::support::fake_server::{Connection, FakeServer, is_ping};
 use minidom::Element;
 use portway::config::Secret;
 use portway::xmpp::jid::Jid;
@@ -38,6 +36,7 @@ impl Fixture {
             secret: Secret::new("secret"),
             host: "127.0.0.1".to_owned(),
             port: server.port(),
+            tls: None,
             limits: Limits::default(),
             timers: Timers { backoff_min: Duration::from_millis(1), ..Timers::default() },
         };
@@ -99,7 +98,7 @@ async fn unanswered(connection: &mut Connection) -> Element {
 }
 
 #[tokio::test]
-async fn what_comes_in_one_piece_with_the_handshake_is_not_lost() {
+async fn l1_what_comes_in_one_piece_with_the_handshake_is_not_lost() {
     let mut fixture = Fixture::new(|_| {}).await;
     let (mut connection, right) = fixture.server.greet().await;
     assert!(right);
@@ -110,7 +109,7 @@ async fn what_comes_in_one_piece_with_the_handshake_is_not_lost() {
 }
 
 #[tokio::test]
-async fn each_refusal_is_explained_and_tried_again() {
+async fn l4_each_refusal_is_explained_and_tried_again() {
     let mut fixture = Fixture::new(|config| config.secret = Secret::new("wrong")).await;
     for (condition, hint) in [
         ("not-authorized", "secrets differ"),
@@ -132,7 +131,7 @@ async fn each_refusal_is_explained_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_stream_error_and_broken_xml_end_one_connection_only() {
+async fn l4_a_stream_error_and_broken_xml_end_one_connection_only() {
     let mut fixture = Fixture::new(|_| {}).await;
     let connection = fixture.up().await;
     let (_, reason) = tokio::join!(connection.fail("system-shutdown", "bye"), fixture.down());
@@ -150,7 +149,7 @@ async fn a_stream_error_and_broken_xml_end_one_connection_only() {
 }
 
 #[tokio::test]
-async fn the_old_socket_is_closed_before_a_new_one_is_opened() {
+async fn l5_the_old_socket_is_closed_before_a_new_one_is_opened() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut old = fixture.up().await;
     old.send("<a></b>").await;
@@ -161,7 +160,7 @@ async fn the_old_socket_is_closed_before_a_new_one_is_opened() {
 }
 
 #[tokio::test]
-async fn a_ticket_is_redeemed_by_the_barrier_behind_its_batch_and_by_any_answer_to_it() {
+async fn l8_a_ticket_is_redeemed_by_the_barrier_behind_its_batch_and_by_any_answer_to_it() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut connection = fixture.up().await;
     connection.pongs = false;
@@ -185,7 +184,7 @@ async fn a_ticket_is_redeemed_by_the_barrier_behind_its_batch_and_by_any_answer_
 }
 
 #[tokio::test]
-async fn batches_share_a_barrier_while_one_is_on_its_way() {
+async fn l8_batches_share_a_barrier_while_one_is_on_its_way() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut connection = fixture.up().await;
     connection.pongs = false;
@@ -206,7 +205,7 @@ async fn batches_share_a_barrier_while_one_is_on_its_way() {
 }
 
 #[tokio::test]
-async fn what_no_barrier_covers_is_lost_and_can_be_sent_again() {
+async fn l8_what_no_barrier_covers_is_lost_and_can_be_sent_again() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut connection = fixture.up().await;
     connection.pongs = false;
@@ -225,7 +224,7 @@ async fn what_no_barrier_covers_is_lost_and_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_drops_pings_is_confirmed_by_pings_to_ourselves_from_then_on() {
+async fn l8_a_server_that_drops_pings_is_confirmed_by_pings_to_ourselves_from_then_on() {
     let mut fixture = Fixture::new(|config| config.timers.probe = Duration::from_millis(40)).await;
     let mut connection = fixture.up().await;
     connection.pongs = false;
@@ -256,7 +255,7 @@ async fn a_server_that_drops_pings_is_confirmed_by_pings_to_ourselves_from_then_
 }
 
 #[tokio::test]
-async fn a_half_open_connection_is_noticed() {
+async fn l6_a_half_open_connection_is_noticed() {
     let mut fixture = Fixture::new(|config| {
         config.timers.probe = Duration::from_millis(20);
         config.timers.barrier = Duration::from_millis(60);
@@ -271,7 +270,7 @@ async fn a_half_open_connection_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_is_kept_alive() {
+async fn l6_an_idle_connection_is_kept_alive() {
     let mut fixture = Fixture::new(|config| config.timers.ping_after = Duration::from_millis(20)).await;
     let mut connection = fixture.up().await;
     connection.pongs = false;
@@ -284,7 +283,7 @@ async fn an_idle_connection_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn a_slow_component_is_not_taken_for_a_dead_server() {
+async fn l6_a_slow_component_is_not_taken_for_a_dead_server() {
     let mut fixture = Fixture::new(|config| {
         config.timers.probe = Duration::from_millis(20);
         config.timers.barrier = Duration::from_millis(60);
@@ -310,7 +309,7 @@ async fn a_slow_component_is_not_taken_for_a_dead_server() {
 }
 
 #[tokio::test]
-async fn the_window_stops_batches_but_nothing_urgent() {
+async fn l12_the_window_stops_batches_but_nothing_urgent() {
     let mut fixture = Fixture::new(|config| config.limits.window = 1000).await;
     let mut connection = fixture.up().await;
     connection.pongs = false;
@@ -331,7 +330,7 @@ async fn the_window_stops_batches_but_nothing_urgent() {
 }
 
 #[tokio::test]
-async fn an_iq_takes_the_answer_of_the_one_it_asked() {
+async fn l9_an_iq_takes_the_answer_of_the_one_it_asked() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut connection = fixture.up().await;
     let request = || out(StanzaKind::Iq, Some("get"), None).with(Element::bare("query", "urn:q"));
@@ -378,7 +377,7 @@ async fn an_iq_ends_with_the_connection_or_with_an_unusable_answer() {
 }
 
 #[tokio::test]
-async fn a_stanza_over_a_limit_is_reported_unless_it_is_an_error() {
+async fn s3_a_stanza_over_a_limit_is_reported_unless_it_is_an_error() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut connection = fixture.up().await;
     let deep = format!("{}{}", "<a>".repeat(20_000), "</a>".repeat(20_000));
@@ -401,7 +400,7 @@ async fn a_stanza_over_a_limit_is_reported_unless_it_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_xml_forbids_does_not_end_our_stream() {
+async fn l2_what_xml_forbids_does_not_end_our_stream() {
     let mut fixture = Fixture::new(|_| {}).await;
     let mut connection = fixture.up().await;
     let text = "a\u{0}b\u{8}c\u{1f}d\u{ffff}e]]>\r\n😀";

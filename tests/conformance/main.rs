@@ -1,0 +1,13 @@
+//! What XMPP servers and clients require of a gateway, one test for each requirement. The number that a test's name begins
+//! with is that of the list in `docs/src/developer/requirements.md`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod addresses;
+mod disco;
+mod link;
+mod manners;
+mod process;
+mod security;
+mod tls;
