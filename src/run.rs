@@ -178,6 +178,7 @@ fn attach(
     };
     let access = Arc::new(Access::new(&config.allow, &network.component));
     let directory = Directory::new(&id, network.component.as_str(), store.clone(), adapter.clone(), clock.clone());
+    let drained = Stop::new();
     let (router, rest) = Router::new(RouterParts {
         network: id.clone(),
         descriptor: descriptor.clone(),
@@ -187,6 +188,7 @@ fn attach(
         metrics: metrics.clone(),
         clock: clock.clone(),
         stop: stop.clone(),
+        drained: drained.clone(),
     });
     let (link, events, link_task) = Link::start(link_config, stop.clone());
     let muc = Muc::new(MucConfig {
@@ -221,11 +223,13 @@ fn attach(
             Ok(())
         });
     }
+    let taking = tokio::spawn(component.run(events));
     tasks.spawn(async move {
-        let _ = link_task.await;
+        // The link is read to its end, and every stanza taken, before the intake closes.
+        let _ = tokio::join!(link_task, taking);
+        drained.cancel();
         Ok(())
     });
-    tasks.spawn(component.run(events).map(Ok));
     let core = Core::new(Arc::new(Port {
         network: id.clone(),
         store: store.clone(),

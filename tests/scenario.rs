@@ -3,7 +3,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use portway_bridges::loopback::wire::{Item, ToPeer};
@@ -104,6 +104,29 @@ async fn text_goes_both_ways_and_a_receipt_comes_back() {
     let answer = house.stanza(|stanza| body(stanza) == "hi").await;
     assert_eq!(attribute(&answer, "from"), "bob%loopback@loopback.bench.example/portway");
     assert_eq!((attribute(&answer, "to"), attribute(&answer, "id")), ("juliet@bench.example", "b1"));
+}
+
+#[tokio::test]
+async fn a_planned_stop_takes_what_the_server_still_sends() {
+    let mut house = House::open().await;
+    let pid = house.child.id().expect("it runs").to_string();
+    let told = std::process::Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+    assert!(told.success());
+    tokio::time::timeout(PATIENCE, house.component.until_its_end()).await.expect("it ends its stream");
+    let ids: BTreeSet<String> = (0..300).map(|n| format!("late-message-{n:06}")).collect();
+    for id in &ids {
+        house.say(id, "bob%loopback", id, "<request xmlns='urn:xmpp:receipts'/>").await;
+    }
+    house.component.send("</stream:stream>").await;
+    let status = tokio::time::timeout(PATIENCE, house.child.wait()).await.expect("it ends").expect("its status");
+    assert!(status.success(), "{status}");
+    house.crash().await;
+    let mut receipts = BTreeSet::new();
+    while receipts != ids {
+        let receipt = house.stanza(|stanza| stanza.contains("<received")).await;
+        let received = receipt.split("<received").nth(1).expect("the element");
+        receipts.insert(attribute(received, "id").to_owned());
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ pub struct RouterParts {
     pub clock: Clock,
     /// The signal to stop.
     pub stop: Stop,
+    /// Set when nothing more will be read from the XMPP server: what was read is committed then, and the intake closes.
+    pub drained: Stop,
 }
 
 /// A router that was built and does not run yet: the XMPP side needs it before it can be attached.
@@ -72,6 +74,7 @@ pub struct Unattached {
     settler: Settler,
     metrics: Metrics,
     stop: Stop,
+    drained: Stop,
 }
 
 impl Router {
@@ -104,7 +107,10 @@ impl Router {
             lanes,
             to_xmpp,
         }));
-        (router, Unattached { intake: receiver, settler, metrics: parts.metrics, stop: parts.stop })
+        (
+            router,
+            Unattached { intake: receiver, settler, metrics: parts.metrics, stop: parts.stop, drained: parts.drained },
+        )
     }
 
     /// Starts both ways. The tasks end at the stop signal.
@@ -123,7 +129,7 @@ impl Router {
         vec![
             tokio::spawn(self.0.lanes.clone().run()),
             tokio::spawn(outbox.run()),
-            tokio::spawn(self.clone().commit(rest.intake, side, rest.metrics, rest.stop)),
+            tokio::spawn(self.clone().commit(rest.intake, side, rest.metrics, rest.drained)),
         ]
     }
 
@@ -198,14 +204,14 @@ impl Router {
     }
 
     /// The task that commits what came from XMPP, many stanzas in one transaction.
-    async fn commit(self, mut intake: mpsc::Receiver<Item>, side: Arc<dyn XmppSide>, metrics: Metrics, stop: Stop) {
+    async fn commit(self, mut intake: mpsc::Receiver<Item>, side: Arc<dyn XmppSide>, metrics: Metrics, drained: Stop) {
         let network = self.0.network.clone();
         let mut items = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 biased;
                 count = intake.recv_many(&mut items, BATCH) => if count == 0 { return },
-                () = stop.cancelled() => {
+                () = drained.cancelled() => {
                     // What has been read from the socket is committed before the end.
                     intake.close();
                     if intake.recv_many(&mut items, BATCH).await == 0 {

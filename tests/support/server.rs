@@ -81,6 +81,11 @@ impl Component {
         self.buffer.clear();
     }
 
+    /// Reads until the gateway has ended its side of the stream.
+    pub async fn until_its_end(&mut self) {
+        self.until(b"</stream:stream>").await;
+    }
+
     /// Reads what is there, answers pings, and gives every other stanza to `seen`.
     pub async fn serve(&mut self, mut seen: impl FnMut(&str)) {
         assert!(self.try_serve(&mut seen).await, "it closed the stream");

@@ -177,14 +177,20 @@ pub async fn run(
     let mut writing = tokio::spawn(connection.clone().write(writer, stop.clone()));
     let mut reading = tokio::spawn(connection.clone().read(reader, events.clone()));
     let reason = tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            // The writer sends what waits and ends the stream. What the server has sent until it does the same is ours:
+            // it will not send it again. A server that does neither cannot hold us.
+            let _ = timeout(grace, async {
+                let _ = (&mut writing).await;
+                let _ = (&mut reading).await;
+            })
+            .await;
+            Ok(DownReason::Stopping)
+        }
         reason = &mut writing => reason,
         reason = &mut reading => reason,
         reason = connection.watch() => Ok(reason),
-        () = stop.cancelled() => {
-            // The writer sends what waits and ends the stream; a server that does not read cannot hold us.
-            let _ = timeout(grace, &mut writing).await;
-            Ok(DownReason::Stopping)
-        }
     };
     // The socket is closed before another one is opened: ejabberd would spread stanzas over both.
     for task in [&mut writing, &mut reading] {
