@@ -1,5 +1,7 @@
 //! Matrix ids: reading, writing, and those of ghosts.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 use crate::api::{Address, Condition, PersonId, Refusal, RoomId, Sentence, UserId};
 
 /// The longest id in bytes (Matrix appendices, section 4.2).
@@ -100,37 +102,17 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// What does not stand for itself in a URL (RFC 3986, section 2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-').remove(b'~');
+
 /// A path segment or query value of a URL.
 pub fn percent(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'~' => out.push(char::from(byte)),
-            byte => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 /// Takes percent-encoding out.
 pub fn unpercent(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut n = 0;
-    while n < bytes.len() {
-        let pair = bytes.get(n + 1..n + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(byte) if bytes[n] == b'%' => {
-                out.push(byte);
-                n += 3;
-            }
-            _ => {
-                out.push(bytes[n]);
-                n += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Makes sense of what a person types or pastes: an id, an alias, a matrix.to or matrix: link, an id without its sigil.

@@ -4,6 +4,8 @@
 //! `local%server`, a room `#alias%server`, `!id%server` or `!id`. The result is lower-case ASCII and passes stringprep
 //! and PRECIS unchanged.
 
+use percent_encoding::percent_decode_str;
+
 use portway_bridges::api::{PersonId, RoomId};
 
 use super::jid::MAX_PART;
@@ -137,27 +139,8 @@ fn percent_encoded(text: &str) -> Option<String> {
     if !text.starts_with('%') && text.matches('%').count() < 2 {
         return None;
     }
-    Some(percent_decode(text)).filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let bytes = text.as_bytes();
-    let mut n = 0;
-    while n < bytes.len() {
-        let pair = bytes.get(n + 1..n + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(byte) if bytes[n] == b'%' => {
-                out.push(byte);
-                n += 3;
-            }
-            _ => {
-                out.push(bytes[n]);
-                n += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    Some(percent_decode_str(text).decode_utf8_lossy().into_owned())
+        .filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
 }
 
 /// The ten escapes of XEP-0106, section 3.

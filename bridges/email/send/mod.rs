@@ -2,6 +2,7 @@
 
 mod client;
 
+use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,23 +81,7 @@ impl Smarthost {
 }
 
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut n = 0;
-    while n < bytes.len() {
-        let pair = bytes.get(n + 1..n + 3).and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(byte) if bytes[n] == b'%' => {
-                out.push(byte);
-                n += 3;
-            }
-            _ => {
-                out.push(bytes[n]);
-                n += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// The way to the smarthost.
