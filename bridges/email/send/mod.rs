@@ -2,10 +2,10 @@
 
 mod client;
 
-use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
