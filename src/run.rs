@@ -19,6 +19,7 @@ use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::component::{Component, Parts};
+use crate::xmpp::face::{self, Faces};
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers, Tls, TlsError};
@@ -199,6 +200,15 @@ fn attach(
         max_sessions: 100_000,
         texts: texts.clone(),
     });
+    let faces = Faces::new(face::Parts {
+        network: id.clone(),
+        domain: network.component.clone(),
+        link: link.clone(),
+        adapter: adapter.clone(),
+        store: store.clone(),
+        directory: directory.clone(),
+        clock: clock.clone(),
+    });
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -210,6 +220,7 @@ fn attach(
         access: access.clone(),
         limiter: Limiter::new(config.user_rate, config.user_burst),
         directory: directory.clone(),
+        faces: faces.clone(),
         muc,
         texts: texts.clone(),
         metrics: metrics.clone(),
@@ -237,6 +248,7 @@ fn attach(
         side,
         access,
         directory,
+        faces,
         texts: texts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),

@@ -85,6 +85,7 @@ on_each_backend! {
         pruning_removes_what_is_old_and_has_arrived,
         pruning_never_touches_what_waits_or_is_dead,
         each_kind_has_its_own_retention_time,
+        of_pictures_a_number_is_kept,
         pruning_takes_many_steps,
         keys_depend_on_store_and_purpose,
         the_store_says_that_it_can_be_written,

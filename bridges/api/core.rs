@@ -141,6 +141,12 @@ pub trait CorePort: Send + Sync {
     /// Notes that a person or a room was seen, and what they are called now.
     fn seen(&self, who: Result<PersonId, RoomId>, name: Option<String>);
 
+    /// Notes that a person may have another picture now: where anybody sees them, [`super::Adapter::avatar_source`] is
+    /// asked again.
+    fn pictured(&self, person: PersonId) {
+        let _ = person;
+    }
+
     /// A random name of this store, which never changes: part of every idempotence key. ASCII letters and digits.
     fn install_id(&self) -> String;
 

@@ -10,6 +10,7 @@ pub mod event;
 pub mod failure;
 pub mod id;
 pub mod network;
+pub mod picture;
 pub mod sentence;
 pub mod testkit;
 
@@ -22,6 +23,7 @@ pub use self::network::{
     Adapter, Address, ChatInfo, ConfigErrors, Descriptor, Fatal, Finding, HistoryItem, Level, Listener, Network,
     Occupant, Outbound, Receipt, Signal, SignalKind, Stop,
 };
+pub use self::picture::{Picture, Reach};
 pub use self::sentence::{Sentence, SentenceDef};
 
 /// A boxed future, which is what a method of a trait object returns.

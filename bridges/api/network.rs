@@ -10,6 +10,7 @@ use super::core::Core;
 use super::event::{Chat, Kind};
 use super::failure::{Condition, Failure, Refusal};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
+use super::picture::{Picture, Reach};
 use super::sentence::{Sentence, SentenceDef};
 
 /// The signal to stop. A task that sees it ends within the grace period (10 s).
@@ -145,6 +146,47 @@ pub trait Adapter: Send + Sync {
     fn name<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Option<String>> {
         let _ = person;
         Box::pin(async { None })
+    }
+
+    /// What the network calls the picture of a person now; `None` where there is none. Cheap: the picture itself is not
+    /// fetched.
+    ///
+    /// # Errors
+    /// [`Failure`] where the network did not say.
+    fn avatar_source<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+        let _ = person;
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The picture of that name, which [`Adapter::avatar_source`] gave; small is enough (256 pixels). `None` where it is
+    /// gone or larger than [`super::picture::LARGEST`]. The caller limits how long it waits.
+    ///
+    /// # Errors
+    /// [`Failure`] where it cannot be had now.
+    fn avatar<'a>(&'a self, person: &'a PersonId, source: &'a str) -> BoxFuture<'a, Result<Option<Picture>, Failure>> {
+        let _ = (person, source);
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Other ways to reach a person, for their card. Pure.
+    fn reach(&self, person: &PersonId) -> Vec<Reach> {
+        let _ = person;
+        Vec::new()
+    }
+
+    /// Gives a user's stand-in the name and the picture of the user, where the network has a place for them. `None`
+    /// leaves what is there; a picture without bytes takes the earlier one away. Idempotent.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    fn dress<'a>(
+        &'a self,
+        user: &'a UserId,
+        name: Option<&'a str>,
+        picture: Option<&'a Picture>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        let _ = (user, name, picture);
+        Box::pin(async { Ok(()) })
     }
 
     /// Text that the network's own administrator must install (for Matrix the application service's registration), if

@@ -31,6 +31,7 @@ struct Inner {
     inbox: BTreeMap<i64, Vec<u8>>,
     buried: Vec<(InboxId, String)>,
     losses: Vec<&'static str>,
+    pictured: Vec<PersonId>,
     next: i64,
     refuse: bool,
     refuse_submissions: bool,
@@ -74,6 +75,12 @@ impl MemoryCore {
     #[must_use]
     pub fn buried(&self) -> Vec<(InboxId, String)> {
         self.inner().buried.clone()
+    }
+
+    /// Who was said to have another picture, in order.
+    #[must_use]
+    pub fn pictured(&self) -> Vec<PersonId> {
+        self.inner().pictured.clone()
     }
 
     /// The kinds of losses that were counted, in order.
@@ -247,6 +254,12 @@ impl CorePort for MemoryCore {
     }
 
     fn seen(&self, _who: Result<PersonId, RoomId>, _name: Option<String>) {}
+
+    fn pictured(&self, person: PersonId) {
+        let mut inner = self.inner();
+        inner.pictured.push(person);
+        inner.changes.send_modify(|count| *count += 1);
+    }
 
     fn install_id(&self) -> String {
         "testinstall".to_owned()

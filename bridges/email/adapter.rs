@@ -18,7 +18,7 @@ use super::send::Sender;
 use super::tidy;
 use crate::api::{
     Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Failure, Fatal, Listener, Outbound, PersonId,
-    Receipt, Refusal, Stop, Timestamp, UserId,
+    Reach, Receipt, Refusal, Stop, Timestamp, UserId,
 };
 
 /// How long the first of some lines waits at most, in silences.
@@ -191,6 +191,10 @@ impl Adapter for EmailAdapter {
 
     fn print_person(&self, person: &PersonId) -> String {
         address::print(person)
+    }
+
+    fn reach(&self, person: &PersonId) -> Vec<Reach> {
+        vec![Reach::Mail(address::print(person))]
     }
 
     fn print_room(&self, _room: &crate::api::RoomId) -> String {

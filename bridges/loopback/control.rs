@@ -120,6 +120,14 @@ async fn take(core: &Core, state: &State, lines: impl Iterator<Item = Vec<u8>>) 
                 Ok(()) => ToPeer::Ok { id: to },
                 Err(text) => ToPeer::Error { text },
             }),
+            Ok(FromPeer::Face { person, picture }) => answers.push(match from_loopback::face(&person, picture) {
+                Ok((whose, picture)) => {
+                    state.set_face(&whose, picture);
+                    core.pictured(whose);
+                    ToPeer::Ok { id: person }
+                }
+                Err(text) => ToPeer::Error { text },
+            }),
             Err(error) => answers.push(ToPeer::Error { text: error.to_string() }),
         }
     }

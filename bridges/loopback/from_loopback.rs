@@ -1,5 +1,7 @@
 //! Pure: from the wire format to events.
 
+use base64::Engine as _;
+
 use super::wire::Item;
 use crate::api::{Chat, Inbound, ItemId, Kind, Membership, PersonId, RoomId, Target, Text, Timestamp, UserId};
 
@@ -50,6 +52,15 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
         at,
         kind,
     })
+}
+
+/// Reads whose picture it is, and the picture, if there is one.
+///
+/// # Errors
+/// A sentence for the peer that says what is wrong.
+pub fn face(whose: &str, picture: Option<String>) -> Result<(PersonId, Option<Vec<u8>>), String> {
+    let decoded = picture.map(|picture| base64::engine::general_purpose::STANDARD.decode(picture)).transpose();
+    Ok((person(whose)?, decoded.map_err(|error| error.to_string())?))
 }
 
 fn room(text: &str) -> Result<RoomId, String> {

@@ -18,8 +18,8 @@ use futures::FutureExt;
 use self::state::State;
 use super::api::{
     Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Condition, ConfigErrors, Core, Descriptor, Failure,
-    Fatal, Inbound, ItemId, Kind, Listener, Network, Outbound, PersonId, Receipt, Refusal, RoomId, Sentence,
-    SentenceDef, Signal, Stop, Submission, Text, UserId,
+    Fatal, Inbound, ItemId, Kind, Listener, Network, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId,
+    Sentence, SentenceDef, Signal, Stop, Submission, Text, UserId,
 };
 
 /// The network.
@@ -196,6 +196,35 @@ impl Adapter for LoopbackAdapter {
                 name: Some(name.to_string()),
                 topic: None,
             })
+        }
+        .boxed()
+    }
+
+    fn avatar_source<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+        async move { Ok(self.state.face(person).map(|(source, _)| source)) }.boxed()
+    }
+
+    fn avatar<'a>(&'a self, person: &'a PersonId, source: &'a str) -> BoxFuture<'a, Result<Option<Picture>, Failure>> {
+        async move {
+            let found = self.state.face(person).filter(|(now, _)| now == source);
+            Ok(found.map(|(source, bytes)| Picture { source, media_type: String::new(), bytes: bytes.into() }))
+        }
+        .boxed()
+    }
+
+    fn reach(&self, person: &PersonId) -> Vec<Reach> {
+        vec![Reach::Mail(wire::print_person(person)), Reach::Link(format!("loopback:{}", wire::print_person(person)))]
+    }
+
+    fn dress<'a>(
+        &'a self,
+        user: &'a UserId,
+        name: Option<&'a str>,
+        picture: Option<&'a Picture>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        async move {
+            self.state.show(to_loopback::dress(user, name, picture)).await;
+            Ok(())
         }
         .boxed()
     }

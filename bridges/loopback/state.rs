@@ -1,6 +1,7 @@
 //! What the network in memory remembers: few things, all of them bounded.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -24,6 +25,7 @@ struct Inner {
     order: VecDeque<EventId>,
     failing: HashMap<String, bool>,
     rooms: HashMap<RoomId, BTreeMap<PersonId, Option<String>>>,
+    faces: HashMap<PersonId, (String, Vec<u8>)>,
     peers: Vec<mpsc::Sender<ToPeer>>,
     address: Option<SocketAddr>,
 }
@@ -96,6 +98,25 @@ impl State {
         let inner = self.inner();
         let members = inner.rooms.get(room).into_iter().flatten();
         members.map(|(person, name)| Occupant { person: person.clone(), name: name.clone(), level: 0 }).collect()
+    }
+
+    /// Sets the picture of a person, or takes it away; while there are as many as may be, new people get none.
+    pub fn set_face(&self, person: &PersonId, picture: Option<Vec<u8>>) {
+        let mut inner = self.inner();
+        match picture {
+            None => drop(inner.faces.remove(person)),
+            Some(picture) if inner.faces.len() < MEMBERS || inner.faces.contains_key(person) => {
+                let mut hasher = DefaultHasher::new();
+                picture.hash(&mut hasher);
+                inner.faces.insert(person.clone(), (format!("{:x}", hasher.finish()), picture));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The name of a person's picture, and the picture.
+    pub fn face(&self, person: &PersonId) -> Option<(String, Vec<u8>)> {
+        self.inner().faces.get(person).cloned()
     }
 
     /// A peer has connected and wants to see what is delivered.

@@ -1,7 +1,9 @@
 //! Pure: from events to the wire format.
 
+use base64::Engine as _;
+
 use super::wire::{self, Item, ToPeer};
-use crate::api::{Chat, Kind, Membership, Outbound, Signal, SignalKind, Target, UserId};
+use crate::api::{Chat, Kind, Membership, Outbound, Picture, Signal, SignalKind, Target, UserId};
 
 /// An event that is delivered under this id.
 pub fn item(id: &str, out: &Outbound) -> ToPeer {
@@ -29,6 +31,18 @@ pub fn signal(signal: &Signal) -> ToPeer {
     let SignalKind::Typing(active) = signal.kind;
     let body = if active { "active" } else { "inactive" };
     ToPeer::Out(Item { kind: "typing".to_owned(), body: Some(body.to_owned()), ..place(&signal.chat, &signal.user) })
+}
+
+/// What a user is called and looks like, in base64; an empty picture takes the earlier one away.
+pub fn dress(user: &UserId, name: Option<&str>, picture: Option<&Picture>) -> ToPeer {
+    let body = picture.map(|picture| base64::engine::general_purpose::STANDARD.encode(&picture.bytes));
+    ToPeer::Out(Item {
+        kind: "dress".to_owned(),
+        user: Some(user.to_string()),
+        name: name.map(str::to_owned),
+        body,
+        ..Item::default()
+    })
 }
 
 fn place(chat: &Chat, user: &UserId) -> Item {

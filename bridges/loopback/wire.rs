@@ -35,6 +35,13 @@ pub enum FromPeer {
         /// `temporary`, `permanent`, or nothing.
         how: Option<String>,
     },
+    /// A person has another picture, or none any more.
+    Face {
+        /// Whose, as `name@server`.
+        person: String,
+        /// The picture in base64.
+        picture: Option<String>,
+    },
 }
 
 /// One item, either way.

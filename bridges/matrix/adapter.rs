@@ -20,8 +20,8 @@ use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
     Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, EventId, Failure, Fatal, Finding, HistoryItem,
-    ItemId, Kind, Listener, Membership, Outbound, PersonId, Receipt, Refusal, RoomId, Sentence, Signal, SignalKind,
-    Stop, UserId,
+    ItemId, Kind, Listener, Membership, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Sentence, Signal,
+    SignalKind, Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -40,6 +40,8 @@ pub struct State {
     pub arrived: Notify,
     pub bound: OnceLock<std::net::SocketAddr>,
     names: Cache<String, String>,
+    /// The picture that each person's latest membership named.
+    pub avatars: Cache<String, String>,
     dms: Cache<String, String>,
     /// Held while the store and the cache of chats of two change together.
     pub portals: tokio::sync::Mutex<()>,
@@ -257,6 +259,7 @@ impl State {
             arrived: Notify::new(),
             bound: OnceLock::new(),
             names: Cache::new(),
+            avatars: Cache::new(),
             dms: Cache::new(),
             portals: tokio::sync::Mutex::default(),
             contexts: Cache::new(),
@@ -379,6 +382,27 @@ impl Adapter for MatrixAdapter {
             profile["displayname"].as_str().map(str::to_owned).filter(|name| !name.trim().is_empty())
         }
         .boxed()
+    }
+
+    fn avatar_source<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Result<Option<String>, Failure>> {
+        self.0.avatar_source(person).boxed()
+    }
+
+    fn avatar<'a>(&'a self, _: &'a PersonId, source: &'a str) -> BoxFuture<'a, Result<Option<Picture>, Failure>> {
+        self.0.avatar(source).boxed()
+    }
+
+    fn reach(&self, person: &PersonId) -> Vec<Reach> {
+        vec![Reach::Link(format!("https://matrix.to/#/{}", percent(&id::person(person))))]
+    }
+
+    fn dress<'a>(
+        &'a self,
+        user: &'a UserId,
+        name: Option<&'a str>,
+        picture: Option<&'a Picture>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.0.dress(user, name, picture).boxed()
     }
 
     fn registration(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -60,7 +60,6 @@ impl Client {
         user: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Value, MatrixError> {
-        let unreachable = |error: String| MatrixError::Unreachable(error);
         let mut uri = format!("{}{path}", self.base);
         if let Some(user) = user {
             uri.push(if path.contains('?') { '&' } else { '?' });
@@ -68,30 +67,57 @@ impl Client {
             uri.push_str(&percent(user));
         }
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let answer = self.exchange(method, uri, "application/json", bytes, LARGEST).await?;
+        let answer = answer.ok_or_else(|| MatrixError::Unreachable("the answer is too large".to_owned()))?;
+        Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+    }
+
+    /// Fetches media as the bot; `None` where there would be more than `limit` bytes.
+    pub async fn fetch(&self, path: &str, limit: usize) -> Result<Option<Bytes>, MatrixError> {
+        self.exchange(Method::GET, format!("{}{path}", self.base), "application/json", Bytes::new(), limit).await
+    }
+
+    /// Uploads media as `user`; `path` has a query already.
+    pub async fn upload(&self, path: &str, user: &str, media_type: &str, bytes: Bytes) -> Result<Value, MatrixError> {
+        let uri = format!("{}{path}&user_id={}", self.base, percent(user));
+        let answer = self.exchange(Method::POST, uri, media_type, bytes, LARGEST).await?;
+        Ok(serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or(Value::Null))
+    }
+
+    /// One request; the body of a success, or `None` where it is larger than `limit` bytes.
+    async fn exchange(
+        &self,
+        method: Method,
+        uri: String,
+        media_type: &str,
+        body: Bytes,
+        limit: usize,
+    ) -> Result<Option<Bytes>, MatrixError> {
+        let unreachable = |error: String| MatrixError::Unreachable(error);
         let request = Request::builder()
             .method(method)
             .uri(uri)
             .header(header::AUTHORIZATION, self.token.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(bytes))
+            .header(header::CONTENT_TYPE, media_type)
+            .body(Full::new(body))
             .map_err(|error| unreachable(error.to_string()))?;
         let exchange = async {
             let response = self.http.request(request).await.map_err(|error| unreachable(chain(&error)))?;
             let status = response.status().as_u16();
             let retry = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            let body = Limited::new(response.into_body(), LARGEST)
-                .collect()
-                .await
-                .map_err(|error| unreachable(error.to_string()))?
-                .to_bytes();
+            let body = match Limited::new(response.into_body(), limit).collect().await {
+                Ok(body) => Some(body.to_bytes()),
+                Err(error) if error.is::<LengthLimitError>() => None,
+                Err(error) => return Err(unreachable(error.to_string())),
+            };
             Ok((status, retry.map(Duration::from_secs), body))
         };
         let (status, retry_header, body) =
             tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| unreachable("it took too long".to_owned()))??;
-        let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         if (200..300).contains(&status) {
-            return Ok(value);
+            return Ok(body);
         }
+        let value: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or(Value::Null);
         let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let retry_after =
             value.get("retry_after_ms").and_then(Value::as_u64).map(Duration::from_millis).or(retry_header);

@@ -33,6 +33,11 @@ impl MatrixError {
         matches!(self, Self::Refused { status: 403, .. })
     }
 
+    /// Whether asking again would change nothing: what we asked for is not to be had.
+    pub fn client_side(&self) -> bool {
+        matches!(self, Self::Refused { status: 400 | 402..=428, .. })
+    }
+
     /// Whether the homeserver does not deal with that server at all. Its words for it are Synapse's; the errcode is that
     /// of every other prohibition.
     fn federation_denied(&self) -> bool {

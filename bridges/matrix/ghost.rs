@@ -70,7 +70,7 @@ impl State {
     }
 
     /// A homeserver writes a new name into every membership, at once or later ([`Self::renamed`]): says the nicks again.
-    async fn keep_nicks(&self, ghost: &str) {
+    pub async fn keep_nicks(&self, ghost: &str) {
         let room_of =
             |key: &String| key.rsplit_once(' ').filter(|(_, of)| *of == ghost).map(|(room, _)| room.to_owned());
         for (room, nick) in self.nicks.find(room_of) {
@@ -119,7 +119,10 @@ impl State {
     }
 
     async fn set_nick(&self, ghost: &str, room: &str, nick: &str) -> Result<(), MatrixError> {
-        let content = json!({ "membership": "join", "displayname": nick });
+        let mut content = json!({ "membership": "join", "displayname": nick });
+        if let Some(picture) = self.picture_of(ghost).await {
+            content["avatar_url"] = picture.into();
+        }
         match self.client.put(&member_path(room, ghost), Some(ghost), &content).await {
             // A nick that the homeserver does not take costs nobody a message.
             Ok(_) | Err(MatrixError::Refused { status: 400..=402 | 404..=428, .. }) => {

@@ -52,6 +52,9 @@ pub async fn changed(state: &State, core: &Core, event: &Event) -> Result<Vec<In
         state.cache_name(whom, name);
         core.seen(Ok(person.clone()), Some(name.clone()));
     }
+    if membership == "join" {
+        pictured(state, core, &person, whom, event.content["avatar_url"].as_str());
+    }
     let Some(context) = state.context(&event.room_id).await? else { return Ok(Vec::new()) };
     if let Context::Direct { user, person: with } = &context {
         let (Ok(user), Some(with)) = (UserId::parse(user), id::read_person(with)) else { return Ok(Vec::new()) };
@@ -69,6 +72,15 @@ pub async fn changed(state: &State, core: &Core, event: &Event) -> Result<Vec<In
         _ => return Ok(Vec::new()),
     };
     Ok(inbound(state, &context, event, person, Kind::Membership(change)).into_iter().collect())
+}
+
+/// A membership names a picture. It may be that of one room only, so that a change is but a reason to ask for the profile.
+fn pictured(state: &State, core: &Core, person: &PersonId, mxid: &str, uri: Option<&str>) {
+    let uri = uri.unwrap_or_default();
+    if state.avatars.get(mxid).as_deref() != Some(uri) {
+        state.avatars.set(mxid.to_owned(), uri.to_owned());
+        core.pictured(person.clone());
+    }
 }
 
 /// Somebody of Matrix came into a chat of two, or left it.

@@ -18,6 +18,7 @@ mod ghost;
 mod id;
 mod members;
 mod notices;
+mod picture;
 mod power;
 mod registration;
 mod room;

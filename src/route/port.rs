@@ -16,6 +16,7 @@ use crate::observe::Metrics;
 use crate::store::{Direction, NewBatch, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::XmppSide;
+use crate::xmpp::face::Faces;
 
 /// The gateway's side of [`portway_bridges::api::Core`] for one network.
 pub struct Port {
@@ -31,6 +32,8 @@ pub struct Port {
     pub access: Arc<Access>,
     /// Who is who.
     pub directory: Arc<Directory>,
+    /// The faces.
+    pub faces: Faces,
     /// The sentences.
     pub texts: Arc<Catalogue>,
     /// The metrics.
@@ -112,6 +115,10 @@ impl CorePort for Port {
 
     fn seen(&self, who: Result<PersonId, RoomId>, name: Option<String>) {
         self.directory.seen(who, name);
+    }
+
+    fn pictured(&self, person: PersonId) {
+        self.faces.changed(&person);
     }
 
     fn install_id(&self) -> String {

@@ -170,7 +170,8 @@ impl Store {
         self.write(move |db| db.register(&network, &user)).await
     }
 
-    /// Removes a user and all that is theirs: subscriptions, rules, links, a proof under way. What waits for delivery stays.
+    /// Removes a user and all that is theirs: subscriptions, rules, links, a proof under way,
+    /// what is known of their own picture. What waits for delivery stays.
     ///
     /// # Errors
     /// [`super::StoreError`].

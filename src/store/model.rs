@@ -278,12 +278,14 @@ pub struct Retention {
     pub originals: Duration,
     /// Bodies of rooms' histories.
     pub archive: Duration,
+    /// How many pictures, those that were first known last.
+    pub pictures: u32,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| Duration::from_secs(days * 86_400);
-        Self { ids: days(180), once: days(30), originals: days(30), archive: days(30) }
+        Self { ids: days(180), once: days(30), originals: days(30), archive: days(30), pictures: 10_000 }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
 use super::error::{self, ErrorType, usual_type};
+use super::face::Faces;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub limiter: Limiter,
     /// Who is who.
     pub directory: Arc<Directory>,
+    /// The faces.
+    pub faces: Faces,
     /// The rooms.
     pub muc: Muc,
     /// The sentences.
@@ -173,6 +176,7 @@ impl Component {
                 adapter: &*parts.adapter,
                 directory: &parts.directory,
                 texts: &parts.texts,
+                faces: &parts.faces,
             };
             if let Some(answer) = iq::answer(&stanza, &us, &context).await {
                 this.send(&answer, Priority::Urgent);
@@ -183,11 +187,14 @@ impl Component {
 
     async fn presence(&self, stanza: &Stanza, us: &OurJid) {
         let parts = &self.0.parts;
+        if let Some(user) = stanza.from.as_ref().and_then(access::user) {
+            parts.faces.user(stanza, &user);
+        }
         let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
             let name = parts.texts.text(&iq::gateway_name(&parts.descriptor), stanza.lang.as_deref());
             let caps = iq::gateway_caps(&parts.descriptor, &parts.texts);
             for answer in presence::answer(stanza, us, Some(&name), &caps) {
-                self.send(&answer, Priority::Low);
+                self.send(&parts.faces.on(answer, None).await, Priority::Low);
             }
             return;
         };
@@ -206,9 +213,12 @@ impl Component {
                 let name = parts.directory.name(&person).await;
                 let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
                 for answer in presence::answer(stanza, us, Some(&shown), &iq::caps()) {
-                    self.send(&answer, Priority::Low);
+                    self.send(&parts.faces.on(answer, Some(&person)).await, Priority::Low);
                 }
                 if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe")) {
+                    if let Some(user) = access::user(from) {
+                        parts.faces.wanted(&user, &person);
+                    }
                     match name {
                         Some(name) => self.call(us, from, &name),
                         None => self.ask_name(us.clone(), from.clone(), person),
@@ -248,7 +258,7 @@ impl Component {
         tokio::spawn(async move {
             if let Some(name) = this.0.parts.directory.name_or_ask(&person).await {
                 if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), &iq::caps()) {
-                    this.send(&presence, Priority::Low);
+                    this.send(&this.0.parts.faces.on(presence, Some(&person)).await, Priority::Low);
                 }
                 this.call(&us, &to, &name);
             }

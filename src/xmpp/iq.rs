@@ -13,6 +13,8 @@ use xmpp_parsers::version::VersionResult;
 
 use super::address;
 use super::error::{self, ErrorType, usual_type};
+use super::face::Faces;
+use super::face::serve::is_about_a_face;
 use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::xml;
 use crate::identity::{Directory, Meant};
@@ -27,6 +29,8 @@ pub mod ns {
     pub const PING: &str = "urn:xmpp:ping";
     pub const GATEWAY: &str = "jabber:iq:gateway";
     pub const VCARD: &str = "vcard-temp";
+    pub const VCARD4: &str = "urn:ietf:params:xml:ns:vcard-4.0";
+    pub const PEP_CONVERSION: &str = "urn:xmpp:pep-vcard-conversion:0";
     pub const CAPS: &str = "http://jabber.org/protocol/caps";
     pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 }
@@ -63,6 +67,8 @@ pub struct Context<'a> {
     pub directory: &'a Directory,
     /// The sentences.
     pub texts: &'a Catalogue,
+    /// The faces.
+    pub faces: &'a Faces,
 }
 
 /// Whether a request to the gateway itself is one that anybody may ask: what it is, and whether it lives.
@@ -89,7 +95,13 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
     let (Some(payload), None, true) = (children.next(), children.next(), query.id.is_some()) else {
         return refuse(query, us, Condition::BadRequest, "");
     };
-    let Some(node) = us.jid().node() else { return gateway(query, us, payload, set, context) };
+    let Some(node) = us.jid().node() else {
+        let name = context.texts.text(&gateway_name(context.descriptor), query.lang.as_deref());
+        if !set && let Some(answer) = context.faces.answer(query, us, payload, None, &name).await {
+            return Some(answer);
+        }
+        return gateway(query, us, payload, set, context);
+    };
     let meant = match context.directory.resolve(node) {
         Ok(meant) => meant,
         Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
@@ -97,12 +109,15 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
     match meant {
         Meant::Person(person) if !set => {
             // Clients keep what the first card says: it should have the name already.
-            let name = match payload.is("vCard", ns::VCARD) {
+            let name = match is_about_a_face(payload) {
                 true => context.directory.name_or_ask(&person).await,
                 false => context.directory.name(&person).await,
             };
             let name = name.unwrap_or_else(|| context.adapter.print_person(&person));
-            contact(query, us, payload, &name)
+            if let Some(answer) = context.faces.answer(query, us, payload, Some(&person), &name).await {
+                return Some(answer);
+            }
+            contact(query, us, payload)
         }
         _ => refuse(query, us, Condition::ServiceUnavailable, ""),
     }
@@ -173,10 +188,10 @@ fn version() -> Element {
     version.into()
 }
 
-fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option<OutStanza> {
+fn contact(query: &Stanza, us: &OurJid, payload: &Element) -> Option<OutStanza> {
     if payload.is("query", ns::DISCO_INFO) {
         return if us.jid().is_bare() {
-            let features = [ns::DISCO_INFO, ns::PUBSUB, ns::VCARD];
+            let features = [ns::DISCO_INFO, ns::PUBSUB, ns::VCARD4, ns::PEP_CONVERSION, ns::VCARD];
             result(query, us, Some(info(&[("account", "registered"), ("pubsub", "pep")], "", &features)))
         } else {
             disco_answer(query, us, payload, contact_info(), CAPS_NODE)
@@ -190,12 +205,6 @@ fn contact(query: &Stanza, us: &OurJid, payload: &Element, name: &str) -> Option
     }
     if payload.is("query", ns::VERSION) && !us.jid().is_bare() {
         return result(query, us, Some(version()));
-    }
-    if payload.is("vCard", ns::VCARD) {
-        let mut card = Element::bare("vCard", ns::VCARD);
-        card.append_child(xml::text("FN", ns::VCARD, name));
-        card.append_child(xml::text("NICKNAME", ns::VCARD, name));
-        return result(query, us, Some(card));
     }
     if payload.is("pubsub", ns::PUBSUB)
         && let Some(items) = payload.get_child("items", ns::PUBSUB)
@@ -237,7 +246,7 @@ fn contact_info() -> DiscoInfoResult {
 
 /// What the gateway itself is and can do. Its name is English in every answer, so that one hash serves everybody.
 fn gateway_info(descriptor: &Descriptor, texts: &Catalogue) -> DiscoInfoResult {
-    let mut features = vec![ns::CAPS, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VERSION];
+    let mut features = vec![ns::CAPS, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VCARD, ns::VERSION];
     let mut identities = vec![("gateway", descriptor.disco_type)];
     if descriptor.rooms {
         identities.push(("conference", "text"));

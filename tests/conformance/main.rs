@@ -6,6 +6,7 @@ mod support;
 
 mod addresses;
 mod disco;
+mod faces;
 mod link;
 mod manners;
 mod process;

@@ -126,8 +126,16 @@ pub async fn a_picture_is_kept_until_the_next(rig: Rig) {
 
 pub async fn a_user_who_goes_takes_everything_along_and_nothing_else(rig: Rig) {
     let store = rig.open().await;
+    let face = AvatarRow {
+        source: "x".to_owned(),
+        hash: String::new(),
+        media_type: String::new(),
+        bytes: Vec::new(),
+        at: START,
+    };
     for who in [JULIET, ROMEO] {
         store.register(NET, user(who)).await.expect("a write");
+        store.put_avatar(NET, who, Some(face.clone())).await.expect("a write");
         subscribe(&store, who, "a%b", both()).await;
         let rule = Rule { user: who.to_owned(), pattern: "*".to_owned(), allow: false, at: START };
         store.put_rule(NET, rule).await.expect("a write");
@@ -143,6 +151,8 @@ pub async fn a_user_who_goes_takes_everything_along_and_nothing_else(rig: Rig) {
     assert_eq!(store.forget_user(NET, JULIET).await.expect("a write"), Forgotten::default());
     assert_eq!(store.forget_user(NET, "").await.expect("a write"), Forgotten::default());
     assert_eq!(store.users(NET, None, 5).await.expect("a read"), [user(ROMEO)]);
+    assert_eq!(store.avatar(NET, JULIET).await, Ok(None));
+    assert_eq!(store.avatar(NET, ROMEO).await, Ok(Some(face)));
     assert_eq!(store.subscribers(NET, "a%b", None, 5).await.expect("a read").len(), 1);
     assert_eq!(store.rules(NET, "").await.expect("a read").len(), 1);
     assert_eq!(store.links(NET, None, None, 5).await.expect("a read").len(), 1);

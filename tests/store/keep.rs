@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portway::store::{NewBatch, NewEvent, Pruned, Retention, Settle};
+use portway::store::{AvatarRow, NewBatch, NewEvent, Pruned, Retention, Settle};
 use portway_bridges::api::Condition;
 
 use crate::rig::{NET, Rig, batch, done, event, guarded, pending, put, settle, waiting};
@@ -45,8 +45,13 @@ pub async fn pruning_never_touches_what_waits_or_is_dead(rig: Rig) {
     let before =
         (pending(&store, None).await, store.inbox(NET, None, 9).await, store.dead_letters(None, None, 9).await);
     rig.pass(DAY * 4000);
-    let nothing =
-        Retention { ids: Duration::ZERO, once: Duration::ZERO, originals: Duration::ZERO, archive: Duration::ZERO };
+    let nothing = Retention {
+        ids: Duration::ZERO,
+        once: Duration::ZERO,
+        originals: Duration::ZERO,
+        archive: Duration::ZERO,
+        pictures: 0,
+    };
     assert_eq!(store.prune(nothing).await, Ok(Pruned::default()));
     let after = (pending(&store, None).await, store.inbox(NET, None, 9).await, store.dead_letters(None, None, 9).await);
     assert_eq!(after, before);
@@ -64,7 +69,7 @@ pub async fn each_kind_has_its_own_retention_time(rig: Rig) {
     let history =
         async || store.history(NET, "a", portway::store::Direction::ToNetwork, 9).await.expect("a read").len();
     let day = |days: u32| DAY * days;
-    let keep = Retention { originals: day(10), once: day(20), archive: day(30), ids: day(40) };
+    let keep = Retention { originals: day(10), once: day(20), archive: day(30), ids: day(40), ..Retention::default() };
     let repeated = async || {
         let batch = NewBatch { once: once.clone(), ..NewBatch::default() };
         store.commit(batch).await.expect("a commit").repeated
@@ -86,6 +91,29 @@ pub async fn each_kind_has_its_own_retention_time(rig: Rig) {
         assert_eq!((original, repeated().await, history().await, known), expected, "round {n}");
         rig.pass(day(10));
     }
+}
+
+pub async fn of_pictures_a_number_is_kept(rig: Rig) {
+    let store = rig.open().await;
+    let picture = |source: &str| AvatarRow {
+        source: source.to_owned(),
+        hash: "h".to_owned(),
+        media_type: "image/png".to_owned(),
+        bytes: vec![7; 300],
+        at: rig.clock().now(),
+    };
+    for n in 0..6 {
+        store.put_avatar(NET, &n.to_string(), Some(picture("1"))).await.expect("a write");
+    }
+    // One that is replaced does not take the place of another.
+    store.put_avatar(NET, "5", Some(picture("2"))).await.expect("a write");
+    let keep = Retention { pictures: 4, ..Retention::default() };
+    assert_eq!(store.prune(keep).await.expect("a pruning"), Pruned { other: 2, ..Pruned::default() });
+    for n in 0..6 {
+        let kept = store.avatar(NET, &n.to_string()).await.expect("a read").is_some();
+        assert_eq!(kept, n >= 2, "{n}");
+    }
+    assert_eq!(store.prune(keep).await.expect("a pruning"), Pruned::default());
 }
 
 pub async fn pruning_takes_many_steps(rig: Rig) {

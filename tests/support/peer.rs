@@ -51,13 +51,23 @@ impl Peer {
 
     /// Lets deliveries fail, or work again; waits until that is so.
     pub async fn fail(&mut self, to: &str, how: Option<&str>) {
-        let order = FromPeer::Fail { to: to.to_owned(), how: how.map(str::to_owned) };
-        let mut line = serde_json::to_vec(&order).expect("JSON");
+        self.order(&FromPeer::Fail { to: to.to_owned(), how: how.map(str::to_owned) }, to).await;
+    }
+
+    /// Gives a person a picture (base64), or takes it away; waits until that is so.
+    pub async fn face(&mut self, person: &str, picture: Option<&str>) {
+        let order = FromPeer::Face { person: person.to_owned(), picture: picture.map(str::to_owned) };
+        self.order(&order, person).await;
+    }
+
+    /// Orders something, and waits until it is done.
+    async fn order(&mut self, order: &FromPeer, id: &str) {
+        let mut line = serde_json::to_vec(order).expect("JSON");
         line.push(b'\n');
         self.write.write_all(&line).await.expect("the gateway reads");
         loop {
             match self.read().await {
-                ToPeer::Ok { id } if id == to => return,
+                ToPeer::Ok { id: done } if done == id => return,
                 other => self.waiting.push_back(other),
             }
         }

@@ -5,6 +5,7 @@ mod config;
 mod direct;
 mod hostile;
 mod inward;
+mod picture;
 mod room;
 
 use std::sync::Arc;

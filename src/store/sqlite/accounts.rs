@@ -37,6 +37,7 @@ impl Accounts for Sqlite {
             links: remove("DELETE FROM links WHERE network = ?1 AND user = ?2")?,
         };
         remove("DELETE FROM proofs WHERE network = ?1 AND user = ?2")?;
+        remove("DELETE FROM avatars WHERE network = ?1 AND who = ?2 AND who != ''")?;
         Ok(forgotten)
     }
 

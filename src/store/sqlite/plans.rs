@@ -24,6 +24,7 @@ fn no_statement_reads_a_whole_table() {
         ("ARCHIVED", prune::ARCHIVED, "events_archived"),
         ("ONCE", prune::ONCE, "once_at"),
         ("ORIGINALS", prune::ORIGINALS, "originals_at"),
+        ("PICTURES", prune::PICTURES, "INTEGER PRIMARY KEY"),
     ];
     for (name, statement, index) in table {
         let plan = plan(&store, statement);

@@ -24,6 +24,10 @@ pub(super) const ONCE: &str =
 pub(super) const ORIGINALS: &str =
     "DELETE FROM originals WHERE event IN (SELECT event FROM originals WHERE at < ?1 LIMIT ?2)";
 
+/// Row ids rise: a picture that is replaced keeps its own.
+pub(super) const PICTURES: &str = "DELETE FROM avatars WHERE rowid IN (SELECT rowid FROM avatars
+    WHERE rowid <= (SELECT max(rowid) FROM avatars) - ?1 LIMIT ?2)";
+
 impl Sqlite {
     /// One step: what is old, at most [`STEP`] rows of each kind. What waits is never touched.
     pub(super) fn prune_step(&mut self, keep: Retention, now: Timestamp) -> Outcome<Pruned> {
@@ -44,6 +48,8 @@ impl Sqlite {
             let rows = self.db.prepare_cached(statement)?.execute(params![before(age), STEP])?;
             pruned.other += u64::try_from(rows).unwrap_or(0);
         }
+        let rows = self.db.prepare_cached(PICTURES)?.execute(params![keep.pictures, STEP])?;
+        pruned.other += u64::try_from(rows).unwrap_or(0);
         Ok(pruned)
     }
 }

@@ -4,6 +4,7 @@
 //! What it answers follows the client-server API v1.11 and Synapse's words where the specification leaves them open.
 //! Rooms have version 12 ids (no server part), as new rooms on real homeservers do.
 
+mod media;
 mod rooms;
 mod routes;
 
@@ -141,6 +142,10 @@ struct World {
     next: u64,
     appservice: Option<String>,
     typing: Vec<(String, String, bool)>,
+    /// Media by `server/id`: type and bytes; the oldest are forgotten.
+    media: VecDeque<(String, String, Vec<u8>)>,
+    /// The picture of each profile, as `mxc:` URI.
+    pictures: BTreeMap<String, String>,
 }
 
 impl World {

@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use super::{Asked, Fault, Membership, Sent, Shared, World, remember};
 use crate::matrix::http;
 
-type Stub = State<Arc<Shared>>;
+pub type Stub = State<Arc<Shared>>;
 /// A refusal in a `Result`: boxed, because a response is large.
 type Refusal = Box<Response>;
 type Answer = Result<Value, Refusal>;
 
 /// The user that the application service speaks as; the bot where it names none.
 #[derive(Clone)]
-struct As(String);
+pub struct As(pub String);
 
 pub fn router(shared: Arc<Shared>) -> Router {
     let v3 = Router::new()
@@ -45,13 +45,14 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/rooms/{room}/typing/{user}", put(typing));
     Router::new()
         .nest("/_matrix/client/v3", v3)
+        .nest("/_matrix", super::media::router())
         .route("/_matrix/client/v1/appservice/{id}/ping", post(ping))
         .layer(middleware::from_fn_with_state(shared.clone(), gate))
         .route("/_matrix/client/versions", get(async || axum::Json(json!({ "versions": ["v1.11"] }))))
         .with_state(shared)
 }
 
-fn refuse(status: u16, code: &str, error: &str) -> Response {
+pub fn refuse(status: u16, code: &str, error: &str) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, axum::Json(json!({ "errcode": code, "error": error }))).into_response()
 }
@@ -114,7 +115,7 @@ fn allowed(shared: &Shared, request: &Request, user: Option<String>) -> Result<S
     Ok(user)
 }
 
-type Who = axum::Extension<As>;
+pub type Who = axum::Extension<As>;
 
 async fn whoami(axum::Extension(As(user)): Who) -> Response {
     answer(Ok(json!({ "user_id": user })))
@@ -145,7 +146,10 @@ fn reach(shared: &Shared, world: &World, user: &str) -> Result<String, Refusal> 
 
 async fn profile(State(shared): Stub, Path(user): Path<String>) -> Response {
     let world = shared.world();
-    answer(reach(&shared, &world, &user).map(|name| json!({ "displayname": name })))
+    answer(reach(&shared, &world, &user).map(|name| {
+        let picture = world.pictures.get(&user);
+        json!({ "displayname": name, "avatar_url": picture })
+    }))
 }
 
 async fn rename(
