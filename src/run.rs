@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::command::{Commander, House};
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory, Limiter};
+use crate::identity::{Access, Directory, Limiter, Quota, Rules};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::port::Port;
@@ -19,6 +20,7 @@ use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::component::{Component, Parts};
+use crate::xmpp::doors::Doors;
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers, Tls, TlsError};
@@ -199,6 +201,28 @@ fn attach(
         max_sessions: 100_000,
         texts: texts.clone(),
     });
+    let rules = Rules::new(id.clone(), store.clone(), adapter.clone(), clock.clone());
+    let hour = Duration::from_secs(3600);
+    let house = Arc::new(House {
+        network: id.clone(),
+        descriptor: descriptor.clone(),
+        adapter: adapter.clone(),
+        component: network.component.as_str().to_owned(),
+        store: store.clone(),
+        directory: directory.clone(),
+        router: router.clone(),
+        access: access.clone(),
+        rules: rules.clone(),
+        texts: texts.clone(),
+        clock: clock.clone(),
+        admins: config.admins.clone(),
+        registration: config.registration,
+        proofs: Quota::new(3, hour),
+        registrations: Quota::new(10, hour),
+        outside: std::sync::OnceLock::new(),
+        known: std::sync::Mutex::default(),
+    });
+    let doors = Arc::new(Doors::new(Commander::new(house)));
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -211,6 +235,7 @@ fn attach(
         limiter: Limiter::new(config.user_rate, config.user_burst),
         directory: directory.clone(),
         muc,
+        doors,
         texts: texts.clone(),
         metrics: metrics.clone(),
         health: health.clone(),
@@ -234,8 +259,10 @@ fn attach(
         network: id.clone(),
         store: store.clone(),
         router,
+        adapter: adapter.clone(),
         side,
         access,
+        rules,
         directory,
         texts: texts.clone(),
         metrics: metrics.clone(),
