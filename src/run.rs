@@ -10,8 +10,9 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::command::{Commander, House};
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory, Limiter};
+use crate::identity::{Access, Directory, Limiter, Quota, Rules};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::port::Port;
@@ -19,6 +20,7 @@ use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::component::{Component, Parts};
+use crate::xmpp::doors::Doors;
 use crate::xmpp::face::{self, Faces};
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
@@ -209,6 +211,28 @@ fn attach(
         directory: directory.clone(),
         clock: clock.clone(),
     });
+    let rules = Rules::new(id.clone(), store.clone(), adapter.clone(), clock.clone());
+    let hour = Duration::from_secs(3600);
+    let house = Arc::new(House {
+        network: id.clone(),
+        descriptor: descriptor.clone(),
+        adapter: adapter.clone(),
+        component: network.component.as_str().to_owned(),
+        store: store.clone(),
+        directory: directory.clone(),
+        router: router.clone(),
+        access: access.clone(),
+        rules: rules.clone(),
+        texts: texts.clone(),
+        clock: clock.clone(),
+        admins: config.admins.clone(),
+        registration: config.registration,
+        proofs: Quota::new(3, hour),
+        registrations: Quota::new(10, hour),
+        outside: std::sync::OnceLock::new(),
+        known: std::sync::Mutex::default(),
+    });
+    let doors = Arc::new(Doors::new(Commander::new(house)));
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -222,6 +246,7 @@ fn attach(
         directory: directory.clone(),
         faces: faces.clone(),
         muc,
+        doors,
         texts: texts.clone(),
         metrics: metrics.clone(),
         health: health.clone(),
@@ -245,8 +270,10 @@ fn attach(
         network: id.clone(),
         store: store.clone(),
         router,
+        adapter: adapter.clone(),
         side,
         access,
+        rules,
         directory,
         faces,
         texts: texts.clone(),

@@ -135,6 +135,13 @@ pub trait CorePort: Send + Sync {
     /// Whether this user may be reached from and may use the network (the list `gateway.allow`).
     fn allows(&self, user: &UserId) -> bool;
 
+    /// Whether nothing stands between a person and a user: rules of the admin and of the user. Ask it before any work is
+    /// done for the person; what is submitted all the same is left out.
+    fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        let _ = (person, user);
+        Box::pin(async { true })
+    }
+
     /// The hosts of `gateway.allow`: where there is exactly one, a network may leave it out of what it prints.
     fn hosts(&self) -> Vec<String>;
 

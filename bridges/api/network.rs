@@ -189,6 +189,20 @@ pub trait Adapter: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// People who go by something like this, as the network's own directory finds them: each with what they call
+    /// themselves, at most `limit`. Best effort: nobody where there is no directory or it does not answer.
+    fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {
+        let _ = (query, limit);
+        Box::pin(async { Vec::new() })
+    }
+
+    /// The user wants to hear nothing more of this person: the network stops what it can of it (a ghost leaves the chat).
+    /// Best effort; what comes all the same is kept out by the core.
+    fn blocked<'a>(&'a self, user: &'a UserId, person: &'a PersonId) -> BoxFuture<'a, ()> {
+        let _ = (user, person);
+        Box::pin(async {})
+    }
+
     /// Text that the network's own administrator must install (for Matrix the application service's registration), if
     /// there is such a thing.
     fn registration(&self) -> Option<String> {

@@ -6,6 +6,7 @@ use portway_bridges::api::Descriptor;
 
 use super::load::{self, Setting, Source};
 use super::{Config, ConfigFaults, NetworkConfig, Secret, keys, units};
+use crate::command::Registration;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::transport;
@@ -116,6 +117,7 @@ impl Reader {
             data_dir: PathBuf::from(self.text("gateway", "data_dir")),
             admins: self.jids("admins"),
             allow: self.jids("allow"),
+            registration: self.registration(),
             xmpp_host: self.text("xmpp", "host"),
             xmpp_port: u16::try_from(self.number("xmpp", "port", 1..=65_535)).unwrap_or_default(),
             xmpp_tls_name: None,
@@ -278,6 +280,14 @@ impl Reader {
             }
         }
         jids
+    }
+
+    fn registration(&mut self) -> Registration {
+        let text = self.text("gateway", "registration");
+        Registration::from_name(&text).unwrap_or_else(|| {
+            self.fault_at("gateway", "registration", "must be \"optional\", \"required\" or \"closed\"");
+            Registration::Optional
+        })
     }
 
     fn number(&mut self, section: &str, key: &str, range: std::ops::RangeInclusive<u32>) -> u32 {

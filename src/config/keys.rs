@@ -44,6 +44,14 @@ pub const KEYS: &[Key] = &[
         doc: "Bare JIDs and domains that may use the gateway. Empty: the parent domain of each component.",
     },
     Key {
+        section: "gateway",
+        name: "registration",
+        default: Some("\"optional\""),
+        example: "\"optional\"",
+        secret: false,
+        doc: "\"optional\": whoever may use the gateway may register, and need not. \"required\": they must before they write to anybody. \"closed\": nobody registers any more; whoever may use the gateway goes on without.",
+    },
+    Key {
         section: "xmpp",
         name: "host",
         default: Some("\"127.0.0.1\""),

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 pub use self::load::{Setting, Source};
 pub use self::secret::Secret;
+use crate::command::Registration;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 
@@ -27,6 +28,8 @@ pub struct Config {
     pub admins: Vec<Jid>,
     /// Bare JIDs and domains that may use the gateway; empty means the parent domain of each component.
     pub allow: Vec<Jid>,
+    /// Who may register.
+    pub registration: Registration,
     /// The XMPP server's host name or address.
     pub xmpp_host: String,
     /// The port on which the XMPP server takes components.

@@ -2,8 +2,12 @@
 
 pub mod access;
 pub mod directory;
+pub mod quota;
 pub mod rate;
+pub mod rules;
 
 pub use access::Access;
 pub use directory::{Directory, Meant};
+pub use quota::Quota;
 pub use rate::Limiter;
+pub use rules::{Barrier, Rules};

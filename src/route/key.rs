@@ -44,6 +44,17 @@ pub fn chat(chat: &Chat) -> String {
     key
 }
 
+/// What the keys of all chats of two of a user begin with.
+#[must_use]
+pub fn of_user(user: &portway_bridges::api::UserId) -> String {
+    let mut key = String::from("d/");
+    part(&mut key, user.local());
+    key.push('@');
+    part(&mut key, user.host());
+    key.push('/');
+    key
+}
+
 /// The chat of a key of two that [`chat`] made. `None` for the key of a room.
 #[must_use]
 pub fn read_direct(key: &str) -> Option<Chat> {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use portway_bridges::api::{
-    Accepted, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, Kind, Membership,
-    PersonId, RoomId, Sentence, Submission, Timestamp, UserId,
+    Accepted, Adapter, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, Kind,
+    Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId,
 };
 use tracing::debug;
 
+use super::item::Speaker;
 use super::{event, key, router::Router};
 use crate::clock::Clock;
-use crate::identity::{Access, Directory};
+use crate::identity::{Access, Directory, Rules};
 use crate::observe::Metrics;
 use crate::store::{Direction, NewBatch, Store, StoreError};
 use crate::text::Catalogue;
@@ -26,10 +27,14 @@ pub struct Port {
     pub store: Store,
     /// The way to XMPP.
     pub router: Router,
+    /// The network, for how it writes people.
+    pub adapter: Arc<dyn Adapter>,
     /// The XMPP side, for what is not stored.
     pub side: Arc<dyn XmppSide>,
     /// Who may.
     pub access: Arc<Access>,
+    /// Who is kept out.
+    pub rules: Arc<Rules>,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The faces.
@@ -109,6 +114,11 @@ impl CorePort for Port {
         self.access.allows(user)
     }
 
+    fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        // Without the store there is no saying; what is submitted is looked at again.
+        async move { !matches!(self.rules.between(user, person).await, Ok(Some(_))) }.boxed()
+    }
+
     fn hosts(&self) -> Vec<String> {
         self.access.hosts()
     }
@@ -162,7 +172,25 @@ impl Port {
                 self.metrics.lost(&self.network, "not-allowed");
                 continue;
             }
+            if let Chat::Direct { user, .. } = &inbound.chat
+                && !matches!(inbound.kind, Kind::Failed(_))
+                && self.rules.between(user, &inbound.sender).await.map_err(closed)?.is_some()
+            {
+                debug!(%network, "an event of somebody who is kept out was left out");
+                self.metrics.lost(&self.network, "blocked");
+                continue;
+            }
             let mut item = event::from_inbound(inbound);
+            if let Chat::Direct { user, person } = &inbound.chat
+                && inbound.sender != *person
+            {
+                // Somebody else speaks in a chat of two: the user, if that account is theirs.
+                let printed = self.adapter.print_person(&inbound.sender);
+                let link = self.store.link_of(&self.network, &printed).await.map_err(closed)?;
+                if link.is_some_and(|link| link.user == user.to_string()) {
+                    item.speaker = Speaker::User { id: user.clone(), name: inbound.sender_name.clone() };
+                }
+            }
             if let Chat::Direct { user, person } = &inbound.chat {
                 item.meta.face = self.directory.face(user, person).await;
                 if let Kind::Membership(Membership::Invite { room, .. }) = &inbound.kind {

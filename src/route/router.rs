@@ -158,6 +158,11 @@ impl Router {
         Ok(result)
     }
 
+    /// Something was committed on the way to the network by other hands.
+    pub fn wake(&self) {
+        self.0.lanes.wake();
+    }
+
     /// The XMPP side sent a message of ours back with an error: its sender on the network is told.
     pub async fn bounced(&self, chat: &portway_bridges::api::Chat, id: &str, condition: Condition, text: Option<&str>) {
         let key = key::chat(chat);

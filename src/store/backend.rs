@@ -63,6 +63,10 @@ pub trait Backend: Accounts + Send {
     fn identity_counts(&mut self) -> Outcome<Vec<(String, IdentityKind, u64)>>;
     /// See [`super::Store::dead_letters`].
     fn dead_letters(&mut self, network: Option<&str>, after: Option<i64>, limit: usize) -> Outcome<Vec<DeadLetter>>;
+    /// See [`super::Store::chats`].
+    fn chats(&mut self, network: &str, prefix: &str, after: Option<&str>, limit: usize) -> Outcome<Vec<String>>;
+    /// Takes a dead letter out of the list; says whether there was one. See [`super::Store::end_letter`].
+    fn end_letter(&mut self, id: EventId) -> Outcome<bool>;
     /// See [`super::Store::original`].
     fn original(&mut self, event: EventId) -> Outcome<Option<Vec<u8>>>;
 

@@ -232,6 +232,32 @@ impl Store {
         self.read(move |db| db.dead_letters(network.as_deref(), after, limit)).await
     }
 
+    /// The keys of chats that begin with `prefix`, behind the key `after`, by key, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn chats(&self, network: &str, prefix: &str, after: Option<&str>, limit: usize) -> Outcome<Vec<String>> {
+        let (network, prefix, after) = (network.to_owned(), prefix.to_owned(), after.map(str::to_owned));
+        self.read(move |db| db.chats(&network, &prefix, after.as_deref(), limit)).await
+    }
+
+    /// Takes the dead letter of an event out of the list, and commits in the same step what takes its place. Says whether
+    /// there was one; where there was none, nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_letter(&self, id: EventId, instead: Option<NewEvent>) -> Outcome<bool> {
+        let now = self.shared.clock.now();
+        self.write(move |db| {
+            if !db.end_letter(id)? {
+                return Ok(false);
+            }
+            db.commit(&NewBatch { events: instead.into_iter().collect(), ..NewBatch::default() }, now)?;
+            Ok(true)
+        })
+        .await
+    }
+
     /// The wire item of an event as it came, while it is kept.
     ///
     /// # Errors

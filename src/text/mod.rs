@@ -47,6 +47,13 @@ impl Catalogue {
         self.row(&sentence.key, lang).map_or(FALLBACK, |(_, lang)| lang)
     }
 
+    /// The languages that there are sentences in, as BCP 47 tags.
+    #[must_use]
+    pub fn languages(&self) -> Vec<String> {
+        let tags: std::collections::BTreeSet<&str> = self.0.keys().map(|(_, lang)| *lang).collect();
+        tags.into_iter().map(str::to_owned).collect()
+    }
+
     /// The text of a key and its language, as near to `lang` as there is one.
     fn row<'a>(&self, key: &str, lang: Option<&'a str>) -> Option<(&'static str, &'a str)> {
         let mut wanted = lang.unwrap_or(FALLBACK);

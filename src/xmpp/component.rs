@@ -6,11 +6,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use portway_bridges::api::{
-    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind,
+    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind, UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
+use super::doors::{Doors, Voice};
 use super::error::{self, ErrorType, usual_type};
 use super::face::Faces;
 use super::from_stanza::{self, Parsed};
@@ -56,6 +57,8 @@ pub struct Parts {
     pub faces: Faces,
     /// The rooms.
     pub muc: Muc,
+    /// What the gateway itself can be asked for.
+    pub doors: Arc<Doors>,
     /// The sentences.
     pub texts: Arc<Catalogue>,
     /// The metrics.
@@ -79,7 +82,12 @@ impl Component {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, work: Arc::new(Semaphore::new(WORK)) }))
+        let component = Self(Arc::new(Inner { parts, work: Arc::new(Semaphore::new(WORK)) }));
+        let parts = &component.0.parts;
+        let voice = Voice { domain: parts.domain.clone(), link: parts.link.clone() };
+        let outside = rooms::Outdoors::new(voice, &component);
+        let _ = parts.doors.commander.house.outside.set(Box::new(outside));
+        component
     }
 
     /// Takes what comes from the link until it ends.
@@ -143,6 +151,10 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.too-fast"));
             return;
         }
+        if asked && let Some((condition, sentence)) = self.kept_out(from, public).await {
+            self.refuse_stanza(&stanza, condition, &sentence);
+            return;
+        }
         if let Some(room) = self.room(&us) {
             return self.to_room(&stanza, &us, room).await;
         }
@@ -178,7 +190,11 @@ impl Component {
                 texts: &parts.texts,
                 faces: &parts.faces,
             };
-            if let Some(answer) = iq::answer(&stanza, &us, &context).await {
+            let answer = match parts.doors.iq(&stanza, &us).await {
+                Some(answer) => Some(answer),
+                None => iq::answer(&stanza, &us, &context).await,
+            };
+            if let Some(answer) = answer {
                 this.send(&answer, Priority::Urgent);
             }
             drop(permit);
@@ -276,10 +292,13 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &Sentence::new("core.not-a-room"));
             return;
         }
+        if parts.doors.reported(&stanza, us, &user) {
+            return;
+        }
         let parsed = from_stanza::message(&stanza);
         let Some(node) = us.jid().node() else {
-            if matches!(parsed, Parsed::Event { kind: Kind::Text(_), .. }) {
-                self.welcome(&stanza, us, &from);
+            if let Parsed::Event { kind: Kind::Text(text), .. } = parsed {
+                self.line(stanza, us.clone(), user, text.body);
             }
             return;
         };
@@ -296,6 +315,12 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
             return;
         };
+        if !matches!(parsed, Parsed::Bounce { .. } | Parsed::Ignore)
+            && let Some((condition, sentence)) = parts.doors.keeps_out(&user, Some(&person)).await
+        {
+            self.refuse_stanza(&stanza, condition, &sentence);
+            return;
+        }
         let chat = Chat::Direct { user: user.clone(), person: person.clone() };
         match parsed {
             Parsed::Event { kind, origin_id, receipt, nick } => {
@@ -343,14 +368,27 @@ impl Component {
         });
     }
 
-    /// Whoever writes to the gateway itself is told what it is.
-    fn welcome(&self, stanza: &Stanza, us: &OurJid, from: &Jid) {
-        let parts = &self.0.parts;
-        let example = format!("name%server@{}", parts.domain.as_str());
-        let sentence = Sentence::new("core.welcome").with("network", parts.descriptor.name).with("example", example);
-        let text = parts.texts.text(&sentence, stanza.lang.as_deref());
-        let answer = OutStanza::new(StanzaKind::Message, us, from, Some("chat"), None);
-        self.send(&answer.with(xml::text("body", NS_CLIENT, &text)), Priority::Normal);
+    /// Answers a line that was written to the gateway itself.
+    fn line(&self, stanza: Stanza, us: OurJid, user: UserId, text: String) {
+        let Ok(permit) = self.0.work.clone().try_acquire_owned() else {
+            self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.store-failed"));
+            return;
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Some(answer) = this.0.parts.doors.line(&stanza, &us, &user, &text).await {
+                this.send(&answer, Priority::Normal);
+            }
+            drop(permit);
+        });
+    }
+
+    /// What the admin's rules say of whoever sent a stanza. What anybody may ask, they may as well.
+    async fn kept_out(&self, from: &Jid, public: bool) -> Option<(Condition, Sentence)> {
+        if public {
+            return None;
+        }
+        self.0.parts.doors.keeps_out(&access::user(from)?, None).await
     }
 
     /// The item with a name for its speaker: clients that do not take the escapes out of addresses show nothing better.

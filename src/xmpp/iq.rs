@@ -247,6 +247,7 @@ fn contact_info() -> DiscoInfoResult {
 /// What the gateway itself is and can do. Its name is English in every answer, so that one hash serves everybody.
 fn gateway_info(descriptor: &Descriptor, texts: &Catalogue) -> DiscoInfoResult {
     let mut features = vec![ns::CAPS, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VCARD, ns::VERSION];
+    features.extend(super::doors::FEATURES);
     let mut identities = vec![("gateway", descriptor.disco_type)];
     if descriptor.rooms {
         identities.push(("conference", "text"));

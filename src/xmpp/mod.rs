@@ -1,18 +1,25 @@
 //! The XMPP side: the only place that builds or reads XML.
 //!
 //! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
-//! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`face`] shows pictures, [`muc`] keeps rooms. [`to_stanza`] writes what
+//! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`face`] shows pictures, [`muc`] keeps rooms,
+//! [`doors`] take what is said to the gateway itself. [`to_stanza`] writes what
 //! comes from networks. [`address`] is the grammar of addresses, [`jid`] and [`stanza`] are the types underneath.
 
 pub mod address;
+pub mod adhoc;
+pub mod chat;
 pub mod component;
+pub mod doors;
 pub mod error;
 pub mod face;
+pub mod form;
 pub mod from_stanza;
 pub mod iq;
 pub mod jid;
 pub mod muc;
 pub mod presence;
+pub mod register;
+pub mod search;
 pub mod stanza;
 pub mod stream;
 pub mod to_stanza;

@@ -96,6 +96,27 @@ impl Backend for Sqlite {
         self.letters(network, after, limit)
     }
 
+    fn chats(&mut self, network: &str, prefix: &str, after: Option<&str>, most: usize) -> Outcome<Vec<String>> {
+        // No key holds the largest character, so every key with the prefix lies before the prefix with it.
+        let end = format!("{prefix}\u{10ffff}");
+        let rows = self
+            .db
+            .prepare_cached(
+                "SELECT key FROM chats WHERE network = ?1 AND key >= ?2 AND key < ?3 AND key > ?4 ORDER BY key LIMIT ?5",
+            )?
+            .query_map(params![network, prefix, end, after.unwrap_or_default(), limit(most)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(rows)
+    }
+
+    fn end_letter(&mut self, id: EventId) -> Outcome<bool> {
+        let ended = self
+            .db
+            .prepare_cached("UPDATE events SET state = 1, dedupe = NULL, body = NULL WHERE id = ?1 AND state = 2")?
+            .execute([id.0])?;
+        Ok(ended > 0)
+    }
+
     fn original(&mut self, event: EventId) -> Outcome<Option<Vec<u8>>> {
         optional(
             self.db

@@ -1,14 +1,18 @@
 //! The rooms of a component: what they want done is done here ([`super::super::muc`] does no I/O).
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use portway_bridges::api::{Chat, ChatInfo, Condition, EventId, Failure, RoomId, Signal, SignalKind, UserId};
 use tracing::{debug, warn};
 
-use super::Component;
+use super::{Component, Inner};
+use crate::command::Outside;
 use crate::identity::access;
 use crate::route::item::{Item, Meta, Speaker};
+use crate::xmpp::doors::Voice;
 use crate::xmpp::from_stanza::{self, Parsed};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::muc::Effect;
@@ -25,6 +29,48 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// How many restored sessions are asked at a time whether they are still there.
 const PINGS: usize = 64;
+
+/// What commands want done. Holds the component weakly, which holds the commands.
+pub(super) struct Outdoors {
+    voice: Voice,
+    component: Weak<Inner>,
+}
+
+impl Outdoors {
+    pub(super) fn new(voice: Voice, component: &Component) -> Self {
+        Self { voice, component: Arc::downgrade(&component.0) }
+    }
+}
+
+impl Outside for Outdoors {
+    fn subscribe(&self, contact: Option<&str>, user: &UserId) {
+        self.voice.subscribe(contact, user);
+    }
+
+    fn leave(&self, user: &UserId) {
+        self.voice.leave(user);
+    }
+
+    fn say(&self, user: &UserId, text: &str) {
+        self.voice.say(user, text);
+    }
+
+    fn disconnect<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, usize> {
+        Box::pin(async move {
+            let Some(component) = self.component.upgrade().map(Component) else { return 0 };
+            let parts = &component.0.parts;
+            let sessions = parts.muc.sessions();
+            let own = sessions.iter().filter(|(_, session)| access::user(session).as_ref() == Some(user));
+            let mut count = 0;
+            for (us, session) in own {
+                let effects = parts.muc.unreachable(us, session, parts.clock.now());
+                component.perform(effects).await;
+                count += 1;
+            }
+            count
+        })
+    }
+}
 
 impl Component {
     /// Brings the occupants of rooms back after a restart.

@@ -1,0 +1,101 @@
+//! Data forms (XEP-0004), from and to the forms of commands.
+
+use minidom::Element;
+use portway_bridges::api::Sentence;
+
+use super::xml;
+use crate::command::{Answers, FieldKind, Form};
+use crate::text::Catalogue;
+
+/// The namespace of data forms.
+pub const NS: &str = "jabber:x:data";
+
+/// How many fields are read.
+const FIELDS: usize = 50;
+
+/// How a form is said: in which words.
+#[derive(Clone, Copy)]
+pub struct Words<'a> {
+    /// The sentences.
+    pub texts: &'a Catalogue,
+    /// The language of whoever reads it.
+    pub lang: Option<&'a str>,
+}
+
+impl Words<'_> {
+    /// A sentence.
+    #[must_use]
+    pub fn say(&self, sentence: &Sentence) -> String {
+        self.texts.text(sentence, self.lang)
+    }
+}
+
+/// The element of a form; `form_type` is its hidden `FORM_TYPE` (XEP-0068), where it has one.
+#[must_use]
+pub fn element(form: &Form, fault: Option<&Sentence>, form_type: Option<&str>, words: Words<'_>) -> Element {
+    let mut x = xml::element("x", NS, &[("type", "form")]);
+    x.append_child(xml::text("title", NS, &words.say(&form.title)));
+    for note in fault.into_iter().chain(&form.notes) {
+        x.append_child(xml::text("instructions", NS, &words.say(note)));
+    }
+    x.append_children(form_type.map(hidden));
+    for field in &form.fields {
+        let type_ = match &field.kind {
+            FieldKind::Text => "text-single",
+            FieldKind::Jid => "jid-single",
+            FieldKind::Bool => "boolean",
+            FieldKind::Choice(_) => "list-single",
+        };
+        let label = words.say(&field.label);
+        let mut element = xml::element("field", NS, &[("type", type_), ("var", field.name), ("label", &label)]);
+        if field.required {
+            element.append_child(Element::bare("required", NS));
+        }
+        if !field.value.is_empty() || matches!(field.kind, FieldKind::Choice(_)) {
+            element.append_child(xml::text("value", NS, &field.value));
+        }
+        if let FieldKind::Choice(values) = &field.kind {
+            for (value, meaning) in values {
+                let mut option = xml::element("option", NS, &[("label", &words.say(meaning))]);
+                option.append_child(xml::text("value", NS, value));
+                element.append_child(option);
+            }
+        }
+        x.append_child(element);
+    }
+    x
+}
+
+/// The hidden field that says what sort of form it is.
+#[must_use]
+pub fn hidden(form_type: &str) -> Element {
+    let mut field = xml::element("field", NS, &[("type", "hidden"), ("var", "FORM_TYPE")]);
+    field.append_child(xml::text("value", NS, form_type));
+    field
+}
+
+/// What was answered in a form; `None` where it was cancelled.
+#[must_use]
+pub fn answers(x: &Element) -> Option<Answers> {
+    if x.attr("type") == Some("cancel") {
+        return None;
+    }
+    let fields = x.children().filter(|child| child.is("field", NS)).take(FIELDS);
+    let pair = |field: &Element| {
+        let value = field.get_child("value", NS).map(Element::text).unwrap_or_default();
+        Some((field.attr("var")?.to_owned(), value))
+    };
+    Some(fields.filter_map(pair).collect())
+}
+
+trait AppendAll {
+    fn append_children(&mut self, children: impl IntoIterator<Item = Element>);
+}
+
+impl AppendAll for Element {
+    fn append_children(&mut self, children: impl IntoIterator<Item = Element>) {
+        for child in children {
+            self.append_child(child);
+        }
+    }
+}
