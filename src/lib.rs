@@ -2,11 +2,12 @@
 //!
 //! Modules in reading order: [`config`] says what to run, [`xmpp`] is the side of the XMPP server, [`identity`] knows
 //! who is who, [`route`] brings events from one side to the other, [`store`] keeps them until they have arrived,
-//! [`observe`] and [`text`] face people.
+//! [`observe`] and [`text`] face people, [`doctor`] looks at all of it from outside.
 
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod identity;
 pub mod observe;
 pub mod route;

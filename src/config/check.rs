@@ -344,8 +344,9 @@ fn suggest<'a>(word: &str, among: impl IntoIterator<Item = &'a str>, list: &str)
     }
 }
 
+/// What is wrong with the permissions of the file, if everybody can read it.
 #[cfg(unix)]
-fn readable_by_others(path: &Path) -> Option<String> {
+pub fn readable_by_others(path: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o004 != 0).then(|| {
@@ -353,8 +354,9 @@ fn readable_by_others(path: &Path) -> Option<String> {
     })
 }
 
+/// Nothing is known about permissions here.
 #[cfg(not(unix))]
-fn readable_by_others(_path: &Path) -> Option<String> {
+pub fn readable_by_others(_path: &Path) -> Option<String> {
     None
 }
 
