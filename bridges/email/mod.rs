@@ -3,13 +3,14 @@
 //! Inwards: [`receive`] speaks the protocol and commits, [`auth`] finds out who a mail is from, [`from_mail`] (pure) turns
 //! it into text with the help of [`html`] and [`quote`], [`bounce`] reads delivery reports. Outwards: [`outgoing`] decides
 //! what becomes of an item, [`compose`] puts lines together, [`to_mail`] and [`report`] (pure) write a mail, [`subject`]
-//! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`address`] maps users and people to
+//! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`check`] is for `portway doctor`. [`address`] maps users and people to
 //! addresses.
 
 mod adapter;
 mod address;
 mod auth;
 mod bounce;
+mod check;
 mod compose;
 mod config;
 mod dkim;
