@@ -18,6 +18,7 @@ use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
+use crate::xmpp::about::About;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
@@ -212,6 +213,7 @@ fn attach(
         directory: directory.clone(),
         muc,
         texts: texts.clone(),
+        about: Arc::new(About::new(&config.admins, &config.contact, clock.now())),
         metrics: metrics.clone(),
         health: health.clone(),
         clock: clock.clone(),

@@ -115,6 +115,7 @@ impl Reader {
         let mut config = Config {
             data_dir: PathBuf::from(self.text("gateway", "data_dir")),
             admins: self.jids("admins"),
+            contact: self.contact(),
             allow: self.jids("allow"),
             xmpp_host: self.text("xmpp", "host"),
             xmpp_port: u16::try_from(self.number("xmpp", "port", 1..=65_535)).unwrap_or_default(),
@@ -266,6 +267,19 @@ impl Reader {
             self.fault(n, "must be a list of texts, such as [\"example.org\"]");
             Vec::new()
         })
+    }
+
+    /// URIs that clients can open.
+    fn contact(&mut self) -> Vec<String> {
+        let uris = self.list("gateway", "contact");
+        for uri in &uris {
+            let known =
+                ["mailto:", "https:", "xmpp:"].iter().any(|scheme| uri.len() > scheme.len() && uri.starts_with(scheme));
+            if !known || uri.contains(char::is_whitespace) {
+                self.fault_at("gateway", "contact", &format!("“{uri}” must begin with mailto:, https: or xmpp:"));
+            }
+        }
+        uris
     }
 
     fn jids(&mut self, key: &str) -> Vec<Jid> {

@@ -2,7 +2,6 @@
 //! ejabberd.
 
 use crate::config::Config;
-use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 
 /// Which server it is.
@@ -50,7 +49,7 @@ pub fn port(config: &Config) -> String {
 }
 
 /// Where IQs of components are dropped.
-pub fn dropped(server: &Jid) -> String {
+pub fn dropped(server: &str) -> String {
     format!(
         "# update ejabberd to 25.04 or newer, or take mod_privilege out of its modules\n\
          # or in portway.toml, if {server} is not the domain of the server:\n[xmpp]\nserver = \"example.org\""

@@ -1,26 +1,25 @@
 //! The XMPP server: the handshake, and what it says once we are in.
 
-mod privileges;
-mod services;
-
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use minidom::Element;
-use portway_bridges::api::{Condition, Finding, Stop};
-use tokio::sync::mpsc;
+use portway_bridges::api::Finding;
 
 use super::Tools;
 use super::snippet::{self, Server};
 use crate::config::{Config, NetworkConfig};
-use crate::xmpp::error;
-use crate::xmpp::iq::ns;
-use crate::xmpp::jid::Jid;
-use crate::xmpp::stanza::{Domain, OutStanza, Stanza, StanzaKind};
-use crate::xmpp::stream::{DownReason, Limits, Link, LinkConfig, LinkEvent, Priority, Timers, Tls, TlsFault};
+use crate::xmpp::stanza::Domain;
+use crate::xmpp::stream::{DownReason, Limits, LinkConfig, Timers, Tls, TlsFault};
+use crate::xmpp::visit::Visit;
 
-/// How many stanzas of the server are kept for the checks.
-const KEPT: usize = 100;
+/// What makes the gateway comfortable (XEP-0356), and what it is good for.
+const WANTED: [(&str, &str); 3] = [
+    ("roster", "contacts appear by themselves"),
+    ("message", "own messages sent elsewhere appear as one's own"),
+    ("presence", "who is online is known at once"),
+];
+
+/// How far clocks may be apart in seconds.
+const APART: u64 = 60;
 
 /// The domain of the XMPP server itself.
 pub fn server(config: &Config, network: &NetworkConfig) -> Option<Domain> {
@@ -49,28 +48,98 @@ pub async fn look(config: &Config, network: &NetworkConfig, running: Option<&str
         limits: Limits::default(),
         timers: Timers { connect: tools.patience, grace: Duration::from_secs(1), ..Timers::default() },
     };
-    let stop = Stop::new();
-    let (link, mut events, task) = Link::start(link_config, stop.clone());
-    let findings = match events.recv().await {
-        Some(LinkEvent::Up { .. }) => {
-            let heard = Arc::new(Mutex::new(Vec::new()));
-            let listening = tokio::spawn(listen(events, link.clone(), heard.clone()));
-            let visit = Visit { link, server, component: network.component.clone(), patience: tools.patience, heard };
-            let mut findings = vec![Finding::ok(
-                "handshake",
-                format!("{}:{} takes us for {}", config.xmpp_host, config.xmpp_port, network.component.as_str()),
-            )];
-            findings.extend(visit.look(tools).await);
-            stop.cancel();
-            let _ = listening.await;
-            findings
-        }
-        Some(LinkEvent::Down { reason }) => vec![refused(&reason, config, network)],
-        _ => Vec::new(),
+    let visit = match Visit::begin(link_config, tools.patience).await {
+        Ok(visit) => visit,
+        Err(reason) => return vec![refused(&reason, config, network)],
     };
-    stop.cancel();
-    let _ = task.await;
+    let place = format!("{}:{}", config.xmpp_host, config.xmpp_port);
+    let mut findings = vec![Finding::ok("handshake", format!("{place} takes us for {}", network.component.as_str()))];
+    findings.extend(around(&visit, &server, &network.component, tools).await);
+    visit.end().await;
     findings
+}
+
+/// What the server says once we are in.
+async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tools<'_>) -> Vec<Finding> {
+    let name = server.as_str();
+    if !visit.ping().await {
+        let text = format!(
+            "{name} takes our stanzas and answers none: ejabberd 24.10 to 25.03 with mod_privilege drops them; or {name} \
+             is not this server's domain"
+        );
+        return vec![Finding::fail("ping", text).fix(snippet::dropped(name))];
+    }
+    let mut findings = vec![Finding::ok("ping", format!("{name} answers"))];
+    let (kind, found) = version(visit.version().await);
+    findings.extend(found);
+    findings.push(privileges(visit, kind, component, server));
+    match visit.items().await {
+        None => findings.push(
+            Finding::warn("disco-items", format!("{name} does not say which services it has"))
+                .fix(snippet::items(kind, component, server)),
+        ),
+        Some(items) => {
+            let component_name = component.as_str();
+            findings.push(match items.iter().any(|item| item.as_str() == component_name) {
+                true => Finding::ok("disco-items", format!("{name} lists {component_name}")),
+                false => {
+                    let text =
+                        format!("{name} does not list {component_name}: users find it only by typing its address");
+                    Finding::warn("disco-items", text).fix(snippet::items(kind, component, server))
+                }
+            });
+            let upload = match visit.upload_service(&items).await {
+                None => Err(format!("{name} has no service for files (XEP-0363)")),
+                Some(service) => match visit.slot(&service).await {
+                    Ok(()) => Ok(format!("{service} gives us slots for files")),
+                    Err(why) => Err(format!("{service} gives us no slot for a file: {why}")),
+                },
+            };
+            findings.push(match upload {
+                Ok(text) => Finding::ok("upload", text),
+                Err(text) => Finding::warn("upload", text).fix(snippet::upload(kind, component, server)),
+            });
+        }
+    }
+    if let Some(theirs) = visit.time().await {
+        let apart = (tools.clock.now().0 / 1000).abs_diff(theirs);
+        findings.push(match apart {
+            0..APART => Finding::ok("time", format!("the clocks of {name} and of this machine agree")),
+            _ => Finding::warn("time", format!("the clocks of {name} and of this machine are {apart} s apart"))
+                .fix("timedatectl set-ntp true  # on both machines"),
+        });
+    }
+    findings
+}
+
+/// Which server it is, and whether one of those that are known to be bad.
+fn version(said: Option<(String, String)>) -> (Server, Option<Finding>) {
+    let Some((name, version)) = said else { return (Server::Other, None) };
+    let kind = Server::of(&name);
+    let said = format!("{name} {version}");
+    let finding = match kind == Server::Ejabberd && drops_iqs(&version) {
+        true => Finding::warn("version", format!("{said} drops IQs of components where mod_privilege is loaded"))
+            .fix("# update ejabberd to 25.04 or newer, or take mod_privilege out of its modules"),
+        false => Finding::ok("version", said),
+    };
+    (kind, Some(finding))
+}
+
+/// Which of what is wanted the server grants, and which not.
+fn privileges(visit: &Visit, kind: Server, component: &Domain, server: &Domain) -> Finding {
+    let granted = visit.privileges();
+    let missing: Vec<String> = WANTED
+        .iter()
+        .filter(|(access, _)| !granted.contains(*access))
+        .map(|(access, use_)| format!("{access} ({use_})"))
+        .collect();
+    let list = granted.into_iter().collect::<Vec<_>>().join(", ");
+    let shown = if list.is_empty() { "none is granted".to_owned() } else { format!("granted: {list}") };
+    if missing.is_empty() {
+        return Finding::ok("privileges", shown);
+    }
+    let text = format!("{shown}; missing: {}. The gateway works without them, less comfortably", missing.join(", "));
+    Finding::warn("privileges", text).fix(snippet::privileges(kind, component, server))
 }
 
 /// What the gateway that runs says of its own connection.
@@ -88,116 +157,6 @@ fn asked(network: &NetworkConfig, metrics: &str) -> Vec<Finding> {
     };
     let rest = "not looked at, because the gateway runs: a second connection of the same name would take its stanzas";
     vec![link, Finding::warn("server", rest).fix("# stop the gateway for some seconds and run: portway doctor")]
-}
-
-/// Keeps what the server says. Whoever writes to the gateway meanwhile is told that it is not there: what is taken here
-/// would be lost otherwise.
-async fn listen(mut events: mpsc::Receiver<LinkEvent>, link: Link, heard: Arc<Mutex<Vec<Stanza>>>) {
-    while let Some(event) = events.recv().await {
-        let LinkEvent::Stanza(stanza) = event else { continue };
-        let answered = stanza.kind != StanzaKind::Presence
-            && !matches!(stanza.type_.as_deref(), Some("error" | "result"))
-            && stanza.from.as_ref().is_some_and(|from| from.node().is_some());
-        match stanza.to.as_ref().and_then(|to| link.domain().own(to)).filter(|_| answered) {
-            Some(us) => {
-                let condition = Condition::ResourceConstraint;
-                let text = "The gateway is not running at the moment. Please try again later.";
-                let answer = error::reply(&stanza, &us, condition, error::usual_type(condition), text);
-                if let Some(answer) = answer {
-                    let _ = link.send(&answer, Priority::Urgent);
-                }
-            }
-            None => {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                if heard.len() < KEPT {
-                    heard.push(*stanza);
-                }
-            }
-        }
-    }
-}
-
-/// The connection while we look around.
-struct Visit {
-    link: Link,
-    server: Domain,
-    component: Domain,
-    patience: Duration,
-    heard: Arc<Mutex<Vec<Stanza>>>,
-}
-
-impl Visit {
-    async fn look(&self, tools: &Tools<'_>) -> Vec<Finding> {
-        let server = self.server.jid().jid().clone();
-        let mut findings = Vec::new();
-        // What the server says by itself right behind the handshake has come before this answer.
-        if self.ask(&server, Element::bare("ping", ns::PING)).await.is_none() {
-            let text = format!(
-                "{server} takes our stanzas and answers none: ejabberd 24.10 to 25.03 with mod_privilege drops them; or \
-                 {server} is not this server's domain"
-            );
-            findings.push(Finding::fail("ping", text).fix(snippet::dropped(&server)));
-            return findings;
-        }
-        findings.push(Finding::ok("ping", format!("{server} answers")));
-        let (kind, found) = self.version(&server).await;
-        findings.extend(found);
-        findings.push(privileges::look(&self.adverts(), kind, &self.component, &self.server));
-        findings.extend(services::look(self, kind).await);
-        findings.extend(self.time(&server, tools).await);
-        findings
-    }
-
-    /// Asks, and returns the answer, an error or a result; `None` where none comes in time.
-    async fn ask(&self, to: &Jid, payload: Element) -> Option<Stanza> {
-        let request = OutStanza::new(StanzaKind::Iq, &self.component.jid(), to, Some("get"), None).with(payload);
-        self.link.iq(request, self.patience).await.ok()
-    }
-
-    /// Asks, and returns what the result holds.
-    async fn result(&self, to: &Jid, payload: Element) -> Option<Element> {
-        let answer = self.ask(to, payload).await.filter(|answer| answer.type_.as_deref() == Some("result"))?;
-        answer.element.children().next().cloned()
-    }
-
-    /// What the server itself has said, and nobody else in its name.
-    fn adverts(&self) -> Vec<Stanza> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = |stanza: &&Stanza| stanza.from.as_ref().is_some_and(|from| from.as_str() == self.server.as_str());
-        heard.iter().filter(own).cloned().collect()
-    }
-
-    /// Which server it is (XEP-0092), and whether one of those that are known to be bad.
-    async fn version(&self, server: &Jid) -> (Server, Option<Finding>) {
-        let Some(answer) = self.result(server, Element::bare("query", ns::VERSION)).await else {
-            return (Server::Other, None);
-        };
-        let text = |name: &str| answer.get_child(name, ns::VERSION).map(Element::text).unwrap_or_default();
-        let (name, version) = (text("name"), text("version"));
-        let kind = Server::of(&name);
-        let said = format!("{name} {version}");
-        let finding = match kind == Server::Ejabberd && drops_iqs(&version) {
-            true => Finding::warn("version", format!("{said} drops IQs of components where mod_privilege is loaded"))
-                .fix("# update ejabberd to 25.04 or newer, or take mod_privilege out of its modules"),
-            false => Finding::ok("version", said),
-        };
-        (kind, Some(finding))
-    }
-
-    /// The server's clock against ours (XEP-0202), where it tells.
-    async fn time(&self, server: &Jid, tools: &Tools<'_>) -> Option<Finding> {
-        const TIME: &str = "urn:xmpp:time";
-        let answer = self.result(server, Element::bare("time", TIME)).await?;
-        let utc = answer.get_child("utc", TIME)?.text();
-        let theirs = utc.parse::<xmpp_parsers::date::DateTime>().ok()?.0.timestamp();
-        let ours = tools.clock.now().0 / 1000;
-        let apart = ours.abs_diff(theirs);
-        Some(match apart {
-            0..60 => Finding::ok("time", format!("the clocks of {server} and of this machine agree")),
-            _ => Finding::warn("time", format!("the clocks of {server} and of this machine are {apart} s apart"))
-                .fix("timedatectl set-ntp true  # on both machines"),
-        })
-    }
 }
 
 /// Versions of ejabberd that drop IQs of components (24.10 to 25.03). A version is year and month.

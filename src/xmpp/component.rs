@@ -11,6 +11,7 @@ use portway_bridges::api::{
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
+use super::about::About;
 use super::error::{self, ErrorType, usual_type};
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
@@ -55,6 +56,8 @@ pub struct Parts {
     pub muc: Muc,
     /// The sentences.
     pub texts: Arc<Catalogue>,
+    /// What the gateway says of itself.
+    pub about: Arc<About>,
     /// The metrics.
     pub metrics: Metrics,
     /// What is ready.
@@ -173,6 +176,8 @@ impl Component {
                 adapter: &*parts.adapter,
                 directory: &parts.directory,
                 texts: &parts.texts,
+                about: &parts.about,
+                now: parts.clock.now(),
             };
             if let Some(answer) = iq::answer(&stanza, &us, &context).await {
                 this.send(&answer, Priority::Urgent);
@@ -185,7 +190,7 @@ impl Component {
         let parts = &self.0.parts;
         let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
             let name = parts.texts.text(&iq::gateway_name(&parts.descriptor), stanza.lang.as_deref());
-            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts);
+            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts, &parts.about);
             for answer in presence::answer(stanza, us, Some(&name), &caps) {
                 self.send(&answer, Priority::Low);
             }
@@ -205,7 +210,7 @@ impl Component {
                 }
                 let name = parts.directory.name(&person).await;
                 let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
-                for answer in presence::answer(stanza, us, Some(&shown), &iq::caps()) {
+                for answer in presence::answer(stanza, us, Some(&shown), iq::caps()) {
                     self.send(&answer, Priority::Low);
                 }
                 if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe")) {
@@ -247,7 +252,7 @@ impl Component {
         let this = self.clone();
         tokio::spawn(async move {
             if let Some(name) = this.0.parts.directory.name_or_ask(&person).await {
-                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), &iq::caps()) {
+                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), iq::caps()) {
                     this.send(&presence, Priority::Low);
                 }
                 this.call(&us, &to, &name);

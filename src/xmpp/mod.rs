@@ -2,8 +2,9 @@
 //!
 //! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
 //! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`muc`] keeps rooms. [`to_stanza`] writes what
-//! comes from networks. [`address`] is the grammar of addresses, [`jid`] and [`stanza`] are the types underneath.
+//! comes from networks. [`about`] is what the gateway says of itself, [`visit`] looks around for `portway doctor`. [`address`] is the grammar of addresses, [`jid`] and [`stanza`] are the types underneath.
 
+pub mod about;
 pub mod address;
 pub mod component;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod presence;
 pub mod stanza;
 pub mod stream;
 pub mod to_stanza;
+pub mod visit;
 pub mod xml;
 
 use portway_bridges::api::{Condition, EventId, Sentence};
