@@ -12,17 +12,17 @@ pub async fn component(config: &Config, network: &NetworkConfig, dns: &dyn Dns) 
     let answers = match (dns.ask(&service, Question::Srv).await, dns.ask(domain, Question::Address).await) {
         (Ok(services), Ok(addresses)) => services.len() + addresses.len(),
         (Err(error), _) | (_, Err(error)) => {
-            return Finding::warn("names", format!("nobody answers what {domain} is: {error}"))
+            return Finding::warn("dns", format!("nobody answers what {domain} is: {error}"))
                 .fix("# see /etc/resolv.conf, or leave names out with --offline");
         }
     };
     if answers > 0 {
-        return Finding::ok("names", format!("{domain} can be found by other servers"));
+        return Finding::ok("dns", format!("{domain} can be found by other servers"));
     }
     let host =
         super::xmpp::server(config, network).map_or_else(|| domain.to_owned(), |server| server.as_str().to_owned());
     Finding::warn(
-        "names",
+        "dns",
         format!(
             "{domain} has no DNS record. Your own server needs none; people of other servers do not reach the gateway, and \
              while the gateway is away ejabberd looks for {domain} among other servers and says remote-server-not-found"

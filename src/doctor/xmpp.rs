@@ -67,9 +67,9 @@ async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tool
             "{name} takes our stanzas and answers none: ejabberd 24.10 to 25.03 with mod_privilege drops them; or {name} \
              is not this server's domain"
         );
-        return vec![Finding::fail("ping", text).fix(snippet::dropped(name))];
+        return vec![Finding::fail("server", text).fix(snippet::dropped(name))];
     }
-    let mut findings = vec![Finding::ok("ping", format!("{name} answers"))];
+    let mut findings = vec![Finding::ok("server", format!("{name} answers"))];
     let (kind, found) = version(visit.version().await);
     findings.extend(found);
     findings.push(privileges(visit, kind, component, server));

@@ -128,6 +128,9 @@ mod tests {
             if all[..n].iter().any(|other| (other.key, other.lang) == (row.key, row.lang)) {
                 faults.push(format!("{} is there twice in {}", row.key, row.lang));
             }
+            if row.text.trim().is_empty() {
+                faults.push(format!("{} says nothing in {}", row.key, row.lang));
+            }
             for lang in ["en", "de"] {
                 match all.iter().find(|other| other.key == row.key && other.lang == lang) {
                     None => faults.push(format!("{} is missing in {lang}: {}", row.key, row.text)),

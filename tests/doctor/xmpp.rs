@@ -52,7 +52,7 @@ async fn a_closed_port_and_a_port_of_something_else() {
 async fn a_server_that_drops_what_we_ask() {
     let mut rig = Rig::new().await;
     rig.ways.silent = true;
-    let fix = rig.ill("loopback.ping", "fail", "ejabberd 24.10 to 25.03").await;
+    let fix = rig.ill("loopback.server", "fail", "ejabberd 24.10 to 25.03").await;
     assert!(fix.contains("mod_privilege"), "{fix}");
     rig.ways.silent = false;
     rig.ways.version = ("ejabberd", "24.12");
