@@ -137,7 +137,9 @@ fn percent_encoded(text: &str) -> Option<String> {
     if !text.starts_with('%') && text.matches('%').count() < 2 {
         return None;
     }
-    Some(percent_decode(text)).filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
+    let means = |decoded: &String| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']);
+    // What decodes to itself encodes nothing, and reading it again would never end.
+    Some(percent_decode(text)).filter(|decoded| decoded != text && means(decoded))
 }
 
 fn percent_decode(text: &str) -> String {
@@ -346,6 +348,14 @@ mod tests {
         assert!(of_person(&PersonId::new(&"X".repeat(170), &"Y".repeat(170)).unwrap()).is_ok());
     }
 
+    /// What holds two `%` and no code is not encoded: reading it again would never end.
+    #[test]
+    fn j6_signs_that_encode_nothing_are_read_once() {
+        for text in ["#%%", "!%%", "#a%b%c", "%#%", "!%zz%"] {
+            let _ = parse(text);
+        }
+    }
+
     proptest! {
         #[test]
         fn j5_every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
@@ -392,7 +402,8 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in ".*") {
+        fn nothing_panics(text in ".*", signs in "[#!%a2\\\\]{0,12}") {
+            let _ = parse(&signs);
             let _ = parse(&text);
         }
     }
