@@ -3,7 +3,9 @@
 //! Whoever writes to the gateway meanwhile is told that it is not there: what is taken here would be lost otherwise.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -40,7 +42,7 @@ pub struct Visit {
     server: Jid,
     component: Domain,
     patience: Duration,
-    heard: Arc<Mutex<Vec<Stanza>>>,
+    heard: Arc<Mutex<Heard>>,
     stop: Stop,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -56,8 +58,8 @@ impl Visit {
         let (link, mut events, task) = Link::start(config, stop.clone());
         match events.recv().await {
             Some(LinkEvent::Up { .. }) => {
-                let heard = Arc::new(Mutex::new(Vec::new()));
-                let listening = tokio::spawn(listen(events, link.clone(), heard.clone()));
+                let heard = Arc::new(Mutex::new(Heard { events, link: link.clone(), stanzas: Vec::new() }));
+                let listening = tokio::spawn(listen(heard.clone()));
                 Ok(Self { link, server, component, patience, heard, stop, tasks: vec![task, listening] })
             }
             other => {
@@ -132,9 +134,13 @@ impl Visit {
     /// What the server itself has said that it lets us do (XEP-0356): the kinds of access. What others say in its place
     /// counts for nothing.
     pub fn privileges(&self) -> BTreeSet<String> {
-        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = lock(&self.heard);
+        // What came before the last answer is in the channel by now, though the task may not have taken it yet.
+        while let Ok(event) = heard.events.try_recv() {
+            heard.take(event);
+        }
         let mut granted = BTreeSet::new();
-        for stanza in heard.iter().filter(|stanza| stanza.from.as_ref() == Some(&self.server)) {
+        for stanza in heard.stanzas.iter().filter(|stanza| stanza.from.as_ref() == Some(&self.server)) {
             for privilege in stanza.element.children().filter(|child| PRIVILEGES.contains(&child.ns().as_str())) {
                 collect(privilege, &mut granted);
             }
@@ -155,28 +161,55 @@ impl Visit {
     }
 }
 
-/// Keeps what the server says, and answers everybody else.
-async fn listen(mut events: mpsc::Receiver<LinkEvent>, link: Link, heard: Arc<Mutex<Vec<Stanza>>>) {
-    while let Some(event) = events.recv().await {
-        let LinkEvent::Stanza(stanza) = event else { continue };
+/// What comes from the server by itself.
+struct Heard {
+    events: mpsc::Receiver<LinkEvent>,
+    link: Link,
+    stanzas: Vec<Stanza>,
+}
+
+impl Heard {
+    /// Keeps what the server says, and answers everybody else.
+    fn take(&mut self, event: LinkEvent) {
+        let LinkEvent::Stanza(stanza) = event else { return };
         let asks = stanza.kind != StanzaKind::Presence
             && !matches!(stanza.type_.as_deref(), Some("error" | "result"))
             && stanza.from.as_ref().is_some_and(|from| from.node().is_some());
-        match stanza.to.as_ref().and_then(|to| link.domain().own(to)).filter(|_| asks) {
+        match stanza.to.as_ref().and_then(|to| self.link.domain().own(to)).filter(|_| asks) {
             Some(us) => {
                 let condition = Condition::ResourceConstraint;
                 if let Some(answer) = error::reply(&stanza, &us, condition, error::usual_type(condition), AWAY) {
-                    let _ = link.send(&answer, Priority::Urgent);
+                    let _ = self.link.send(&answer, Priority::Urgent);
                 }
             }
-            None => {
-                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-                if heard.len() < KEPT {
-                    heard.push(*stanza);
-                }
-            }
+            None if self.stanzas.len() < KEPT => self.stanzas.push(*stanza),
+            None => {}
         }
     }
+}
+
+/// Takes what comes until the link ends. Taking and keeping are one step under the lock.
+async fn listen(heard: Arc<Mutex<Heard>>) {
+    loop {
+        let more = poll_fn(|context| {
+            let mut heard = lock(&heard);
+            match heard.events.poll_recv(context) {
+                Poll::Ready(Some(event)) => {
+                    heard.take(event);
+                    Poll::Ready(true)
+                }
+                Poll::Ready(None) => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        if !more.await {
+            return;
+        }
+    }
+}
+
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All that is granted anywhere below: Prosody with the module of 2023 nests what should stand side by side.

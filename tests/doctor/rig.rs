@@ -29,6 +29,10 @@ pub struct Ways {
     pub version: (&'static str, &'static str),
     /// How far its clock is ahead, in seconds.
     pub ahead: i64,
+    /// A user's message that comes right behind the handshake.
+    pub message: bool,
+    /// What that user was told.
+    pub told: std::cell::RefCell<Vec<Element>>,
 }
 
 pub struct Rig {
@@ -71,6 +75,8 @@ impl Rig {
             slots: true,
             version: ("Prosody", "0.12.3"),
             ahead: 0,
+            message: false,
+            told: std::cell::RefCell::default(),
         };
         Self {
             data_dir: dir.0.display().to_string(),
@@ -174,7 +180,15 @@ async fn serve(server: &FakeServer, ways: &Ways) {
                 ways.granted_by, ways.grants
             ))
             .await;
+        if ways.message {
+            let message = "<message type='chat' id='m1' from='juliet@bench.example/r' to='bob%x@gw.bench.example'><body>hi</body></message>";
+            connection.send(message).await;
+        }
         while let Some(stanza) = connection.next().await {
+            if stanza.name() == "message" {
+                ways.told.borrow_mut().push(stanza);
+                continue;
+            }
             if !ways.silent && stanza.name() == "iq" && stanza.attr("type") == Some("get") {
                 answer(&mut connection, &stanza, ways).await;
             }

@@ -102,3 +102,17 @@ async fn clocks_that_disagree() {
     rig.ways.ahead = 0;
     rig.well().await;
 }
+
+#[tokio::test]
+async fn whoever_writes_while_the_doctor_looks_is_told() {
+    let mut rig = Rig::new().await;
+    rig.ways.message = true;
+    rig.well().await;
+    let told = rig.ways.told.borrow();
+    let [answer] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(
+        (answer.attr("type"), answer.attr("id"), answer.attr("to")),
+        (Some("error"), Some("m1"), Some("juliet@bench.example/r"))
+    );
+    assert!(String::from(answer).contains("try again later"), "{}", String::from(answer));
+}
