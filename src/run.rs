@@ -19,6 +19,7 @@ use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
 use crate::text::Catalogue;
+use crate::xmpp::about::About;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::doors::Doors;
 use crate::xmpp::face::{self, Faces};
@@ -248,6 +249,7 @@ fn attach(
         muc,
         doors,
         texts: texts.clone(),
+        about: Arc::new(About::new(&config.admins, &config.contact, clock.now())),
         metrics: metrics.clone(),
         health: health.clone(),
         clock: clock.clone(),

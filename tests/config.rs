@@ -31,6 +31,10 @@ fn every_fault_is_named_with_its_place_and_what_to_do() {
         ("[media]\nmax_size = \"lots\"\n", "p.toml:2: media.max_size: “lots” is not a size; write it as \"100MiB\""),
         ("[gateway]\nallow = \"x\"\n", "p.toml:2: gateway.allow: must be a list of texts, such as [\"example.org\"]"),
         ("[gateway]\nadmins = [\"a b@c\"]\n", "p.toml:2: gateway.admins: “a b@c”: not an XMPP address"),
+        (
+            "[gateway]\ncontact = [\"help@x\"]\n",
+            "p.toml:2: gateway.contact: “help@x” must begin with mailto:, https: or xmpp:",
+        ),
         ("[store]\nurl = \"mysql:x\"\n", "p.toml:2: store.url: this version knows only sqlite:FILE"),
         ("[network.loopback]\ncomponent = \"x.y\"\n", "p.toml:2: [network.loopback] secret is missing"),
         ("[network.loopback]\ncomponent = \"x.y\"\nsecret = \"\"\n", "p.toml:3: network.loopback.secret: is empty"),

@@ -216,24 +216,6 @@ fn nothing_names_the_machine_it_was_written_on() {
     }
 }
 
-/// Every key of the catalogue in every language is also there in English, with the same arguments.
-#[test]
-fn the_english_catalogue_is_complete() {
-    let networks = portway_bridges::NETWORKS.iter().flat_map(|network| network.describe().sentences);
-    let all: Vec<_> = portway::text::en::SENTENCES.iter().chain(networks).collect();
-    let arguments = |text: &str| -> BTreeSet<String> {
-        text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.to_owned()).collect()
-    };
-    let mut keys = BTreeSet::new();
-    for sentence in &all {
-        assert!(keys.insert((sentence.key, sentence.lang)), "{} is there twice in {}", sentence.key, sentence.lang);
-        let english = all.iter().find(|other| other.key == sentence.key && other.lang == "en");
-        let english = english.unwrap_or_else(|| panic!("{} has no English", sentence.key));
-        assert_eq!(arguments(sentence.text), arguments(english.text), "{} in {}", sentence.key, sentence.lang);
-        assert!(!sentence.text.trim().is_empty());
-    }
-}
-
 /// Metrics in the alert rules and in the documentation exist, and every metric is documented.
 #[test]
 fn alerts_and_documentation_name_metrics_that_exist() {

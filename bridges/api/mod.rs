@@ -2,10 +2,11 @@
 //!
 //! Read in this order: [`id`] (who and where), [`event`] (what was said), [`capability`] (what a network can carry),
 //! [`failure`] (what can go wrong), [`sentence`] (what users read), [`network`] (what an adapter is) and [`core`]
-//! (what an adapter may ask of the gateway). [`testkit`] holds the conformance suite that each adapter runs.
+//! (what an adapter may ask of the gateway); [`dns`] is what `portway doctor` asks of names. [`testkit`] holds the conformance suite that each adapter runs.
 
 pub mod capability;
 pub mod core;
+pub mod dns;
 pub mod event;
 pub mod failure;
 pub mod id;
@@ -16,6 +17,7 @@ pub mod testkit;
 
 pub use self::capability::{Batch, Capabilities};
 pub use self::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
+pub use self::dns::{Dns, DnsError, Question, Record};
 pub use self::event::{Chat, Failed, File, Kind, Membership, Style, Target, Text};
 pub use self::failure::{Condition, Failure, Refusal};
 pub use self::id::{EventId, InvalidId, ItemId, PersonId, RoomId, Timestamp, UserId};

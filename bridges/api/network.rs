@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 
 use super::capability::Capabilities;
 use super::core::Core;
+use super::dns::Dns;
 use super::event::{Chat, Kind};
 use super::failure::{Condition, Failure, Refusal};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
@@ -219,8 +220,16 @@ pub trait Adapter: Send + Sync {
         true
     }
 
-    /// Looks at the network and tells what works.
-    fn check<'a>(&'a self) -> BoxFuture<'a, Vec<Finding>> {
+    /// Looks at the network and tells what works. The adapter does not run then, in this process; where `running`, it
+    /// does in another one.
+    fn check<'a>(&'a self, running: bool) -> BoxFuture<'a, Vec<Finding>> {
+        let _ = running;
+        Box::pin(async { Vec::new() })
+    }
+
+    /// Looks at what the world's names say of this network, where it depends on them.
+    fn check_names<'a>(&'a self, dns: &'a dyn Dns) -> BoxFuture<'a, Vec<Finding>> {
+        let _ = dns;
         Box::pin(async { Vec::new() })
     }
 }
@@ -335,8 +344,38 @@ pub struct Finding {
     pub level: Level,
     /// What was looked at.
     pub what: String,
-    /// What was found and, unless all is well, what to do.
+    /// What was found.
     pub text: String,
+    /// What mends it, to be copied as it is: lines of a configuration file, a command, a DNS record. `None` where all is
+    /// well, or where no text could.
+    pub fix: Option<String>,
+}
+
+impl Finding {
+    /// All is well.
+    #[must_use]
+    pub fn ok(what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { level: Level::Ok, what: what.into(), text: text.into(), fix: None }
+    }
+
+    /// It works, but.
+    #[must_use]
+    pub fn warn(what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { level: Level::Warn, ..Self::ok(what, text) }
+    }
+
+    /// It does not work.
+    #[must_use]
+    pub fn fail(what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { level: Level::Fail, ..Self::ok(what, text) }
+    }
+
+    /// The same finding with what mends it.
+    #[must_use]
+    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+        self.fix = Some(fix.into());
+        self
+    }
 }
 
 /// How bad a finding is.

@@ -17,8 +17,8 @@ use super::receive::{self, Rate};
 use super::send::Sender;
 use super::tidy;
 use crate::api::{
-    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Failure, Fatal, Listener, Outbound, PersonId,
-    Reach, Receipt, Refusal, Stop, Timestamp, UserId,
+    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Dns, Failure, Fatal, Finding, Listener,
+    Outbound, PersonId, Reach, Receipt, Refusal, Stop, Timestamp, UserId,
 };
 
 /// How long the first of some lines waits at most, in silences.
@@ -211,6 +211,14 @@ impl Adapter for EmailAdapter {
             outgoing::deliver(&self.0, core, out).await
         }
         .boxed()
+    }
+
+    fn check<'a>(&'a self, _running: bool) -> BoxFuture<'a, Vec<Finding>> {
+        self.0.check().boxed()
+    }
+
+    fn check_names<'a>(&'a self, dns: &'a dyn Dns) -> BoxFuture<'a, Vec<Finding>> {
+        self.0.check_names(dns).boxed()
     }
 
     fn listeners(&self) -> Vec<Listener> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
@@ -106,6 +106,27 @@ impl Signer {
         Ok(signed)
     }
 
+    /// The text that DNS must have, so that our signatures can be checked (RFC 6376, section 3.6.1; RFC 8463).
+    pub fn record(&self) -> String {
+        match &self.key {
+            Key::Rsa(key) => format!("v=DKIM1; k=rsa; p={}", STANDARD.encode(subject(key.public().as_ref()))),
+            Key::Ed25519(key) => {
+                format!("v=DKIM1; k=ed25519; p={}", STANDARD.encode(key.public_key().as_ref()))
+            }
+        }
+    }
+
+    /// Whether a text of DNS holds our key, in either way that RSA keys are written there.
+    pub fn is_own(&self, text: &str) -> bool {
+        let value = text.split(';').find_map(|tag| tag.trim().strip_prefix("p=")).unwrap_or_default();
+        let value: String = value.split_whitespace().collect();
+        let Ok(given) = STANDARD.decode(value) else { return false };
+        match &self.key {
+            Key::Rsa(key) => given == subject(key.public().as_ref()) || given == key.public().as_ref(),
+            Key::Ed25519(key) => given == key.public_key().as_ref(),
+        }
+    }
+
     fn raw(&self, data: &[u8]) -> Result<Vec<u8>, ring::error::Unspecified> {
         match &self.key {
             Key::Rsa(key) => {
@@ -117,6 +138,31 @@ impl Signer {
             Key::Ed25519(key) => Ok(key.sign(&Sha256::digest(data)).as_ref().to_vec()),
         }
     }
+}
+
+/// An RSA key (PKCS#1) as the public key of some subject (RFC 5280, section 4.1): what `openssl rsa -pubout` writes and DNS
+/// holds.
+fn subject(key: &[u8]) -> Vec<u8> {
+    // rsaEncryption, without parameters.
+    const ALGORITHM: [u8; 15] = [0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+    let bits = der(3, &[&[0], key].concat());
+    der(0x30, &[&ALGORITHM[..], &bits].concat())
+}
+
+/// A value of DER, its length in as few bytes as it needs.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length: Vec<u8> = length.into_iter().skip_while(|byte| *byte == 0).collect();
+    let mut out = vec![tag];
+    match (content.len(), u8::try_from(length.len())) {
+        (short @ 0..128, _) => out.push(u8::try_from(short).unwrap_or_default()),
+        (_, count) => {
+            out.push(0x80 | count.unwrap_or_default());
+            out.extend_from_slice(&length);
+        }
+    }
+    out.extend_from_slice(content);
+    out
 }
 
 /// The fields of a header: names in lower case, and values relaxed.

@@ -3,13 +3,14 @@
 //! Inwards: [`receive`] speaks the protocol and commits, [`auth`] finds out who a mail is from, [`from_mail`] (pure) turns
 //! it into text with the help of [`html`] and [`quote`], [`bounce`] reads delivery reports. Outwards: [`outgoing`] decides
 //! what becomes of an item, [`compose`] puts lines together, [`to_mail`] and [`report`] (pure) write a mail, [`subject`]
-//! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`address`] maps users and people to
+//! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`check`] is for `portway doctor`. [`address`] maps users and people to
 //! addresses.
 
 mod adapter;
 mod address;
 mod auth;
 mod bounce;
+mod check;
 mod compose;
 mod config;
 mod dkim;
@@ -59,6 +60,10 @@ const fn en(key: &'static str, text: &'static str) -> SentenceDef {
     SentenceDef { key, lang: "en", text }
 }
 
+const fn de(key: &'static str, text: &'static str) -> SentenceDef {
+    SentenceDef { key, lang: "de", text }
+}
+
 const SENTENCES: &[SentenceDef] = &[
     en("email.also-to", "[also to: {others}. Your answer goes to the sender only.]"),
     en("email.also-to-more", "[also to: {others} and {more} more. Your answer goes to the sender only.]"),
@@ -87,6 +92,33 @@ const SENTENCES: &[SentenceDef] = &[
         "Your mail to {person} arrived at this gateway, but could not be brought to its reader on XMPP.\n\n{why}\n\nYou may try another way to reach them.",
     ),
     en("email.too-big", "This is too big for the mail server of {person}."),
+    de("email.also-to", "[auch an: {others}. Ihre Antwort geht nur an den Absender.]"),
+    de("email.also-to-more", "[auch an: {others} und {more} weitere. Ihre Antwort geht nur an den Absender.]"),
+    de("email.attachment", "[Anhang: {about}]"),
+    de("email.bad-address", "„{typed}“ ist keine Mailadresse. Richtig ist name@example.com."),
+    de("email.doubtful", "[Vorsicht: nichts beweist, dass diese Mail von {person} ist.]"),
+    de("email.full", "Das Postfach von {person} ist voll."),
+    de("email.kept", "[diese Mail geht weiter: mit /full kommt sie ganz]"),
+    de(
+        "email.late",
+        "Der Mailserver von {person} nimmt Ihre Mail im Moment nicht an ({why}). Es wird weiter versucht; wenn es nicht gelingt, hören Sie davon.",
+    ),
+    de(
+        "email.needs-encryption",
+        "Der Mailserver von {person} nimmt nur verschlüsselte Mail an, und die kann von hier aus nicht gesendet werden.",
+    ),
+    de("email.no-full", "[es gibt hier keine Mail, von der noch mehr aufgehoben ist]"),
+    de("email.no-such-domain", "Für {person} gibt es keinen Mailserver."),
+    de("email.no-such-user", "Das Postfach {person} gibt es nicht."),
+    de("email.no-text", "[eine Mail ohne Text]"),
+    de("email.no-utf8", "Der Mailserver von {person} nimmt keine Adressen mit solchen Buchstaben an."),
+    de("email.ours", "{person} ist jemand auf XMPP. Bitte direkt an die XMPP-Adresse schreiben."),
+    de("email.refused", "Der Mailserver hat das abgelehnt: {why}"),
+    de(
+        "email.report",
+        "Ihre Mail an {person} ist an diesem Gateway angekommen, konnte aber auf XMPP nicht zugestellt werden.\n\n{why}\n\nVielleicht ist die Person auf einem anderen Weg zu erreichen.",
+    ),
+    de("email.too-big", "Das ist zu groß für den Mailserver von {person}."),
 ];
 
 impl Network for Email {

@@ -42,6 +42,16 @@ const SENTENCES: &[SentenceDef] = &[
         text: "“{typed}” is not an address here. Write name@server for a person or #name@server for a room.",
     },
     SentenceDef { key: "loopback.refused", lang: "en", text: "The other side of the loopback network refused this." },
+    SentenceDef {
+        key: "loopback.bad-address",
+        lang: "de",
+        text: "„{typed}“ ist hier keine Adresse. Eine Person ist name@server, ein Raum #name@server.",
+    },
+    SentenceDef {
+        key: "loopback.refused",
+        lang: "de",
+        text: "Die andere Seite des Loopback-Netzes hat das abgelehnt.",
+    },
 ];
 
 impl Network for Loopback {

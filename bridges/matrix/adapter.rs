@@ -414,7 +414,7 @@ impl Adapter for MatrixAdapter {
         vec![Listener { what: "application service", address: address.to_string() }]
     }
 
-    fn check<'a>(&'a self) -> BoxFuture<'a, Vec<Finding>> {
-        self.0.check().boxed()
+    fn check<'a>(&'a self, running: bool) -> BoxFuture<'a, Vec<Finding>> {
+        self.0.check(running).boxed()
     }
 }

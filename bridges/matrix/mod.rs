@@ -56,6 +56,10 @@ const fn en(key: &'static str, text: &'static str) -> SentenceDef {
     SentenceDef { key, lang: "en", text }
 }
 
+const fn de(key: &'static str, text: &'static str) -> SentenceDef {
+    SentenceDef { key, lang: "de", text }
+}
+
 const SENTENCES: &[SentenceDef] = &[
     en(
         "matrix.bad-address",
@@ -73,6 +77,22 @@ const SENTENCES: &[SentenceDef] = &[
         "Messages in this room are encrypted, and I am a bridge that cannot read them: {user} gets nothing of what you write here. Please write in a room without encryption.",
     ),
     en("matrix.not-delivered", "Your message could not be delivered: {why}"),
+    de(
+        "matrix.bad-address",
+        "„{typed}“ ist keine Matrix-Adresse. Eine Person ist @name:server, ein Raum #name:server.",
+    ),
+    de("matrix.forbidden", "Die Matrix-Seite erlaubt das nicht: {why}"),
+    de("matrix.no-such-room", "Den Raum {room} gibt es nicht, oder er ist nicht öffentlich."),
+    de("matrix.no-such-server", "Den Matrix-Server {server} gibt es nicht, oder er ist von hier aus nicht erreichbar."),
+    de("matrix.no-such-user", "{person} gibt es auf Matrix nicht."),
+    de("matrix.refused", "Der Matrix-Server hat das abgelehnt: {why}"),
+    de("matrix.third-person", "{name} ({id}) ist zu diesem Chat dazugekommen und liest mit."),
+    de("matrix.too-long", "Ihre XMPP-Adresse ist zu lang, um auf Matrix gezeigt zu werden."),
+    de(
+        "matrix.cannot-read",
+        "Nachrichten in diesem Raum sind verschlüsselt, und ich bin eine Brücke, die sie nicht lesen kann: {user} bekommt nichts von dem, was Sie hier schreiben. Bitte in einem Raum ohne Verschlüsselung schreiben.",
+    ),
+    de("matrix.not-delivered", "Ihre Nachricht konnte nicht zugestellt werden: {why}"),
 ];
 
 impl Network for Matrix {

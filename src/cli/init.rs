@@ -4,10 +4,9 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rand::Rng as _;
 
 use super::{Cli, CliError, print, server};
-use crate::config::{check, load};
+use crate::config::{check, load, secret};
 
 /// What the first configuration is made of. What is not given is asked for.
 #[derive(Debug, Args)]
@@ -104,14 +103,14 @@ fn configuration<'a>(
         text.push_str(&format!(
             "\n[network.{id}]\ncomponent = {}\nsecret = {}\n",
             quoted(&format!("{label}.{domain}")),
-            quoted(&secret())
+            quoted(&secret::random())
         ));
         for line in descriptor.config_example.lines() {
             let (key, value) = line.split_once('=').unwrap_or_default();
             let key = key.trim();
             // Not every secret can be made up: a smarthost's password is the smarthost's.
             if descriptor.secret_keys.contains(&key) && value.trim().starts_with("\"change me") {
-                text.push_str(&format!("{key} = {}\n", quoted(&secret())));
+                text.push_str(&format!("{key} = {}\n", quoted(&secret::random())));
             } else {
                 text.push_str(&line.replace("example.org", domain));
                 text.push('\n');
@@ -119,12 +118,6 @@ fn configuration<'a>(
         }
     }
     Ok(text)
-}
-
-/// 32 random bytes in hexadecimal.
-fn secret() -> String {
-    let bytes: [u8; 32] = rand::rng().random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes a file that only its owner can read; one that is there is kept beside it.

@@ -3,6 +3,7 @@
 mod admin;
 mod check;
 mod db;
+mod doctor;
 mod generate;
 mod init;
 mod networks;
@@ -82,6 +83,8 @@ pub enum Verb {
         #[arg(long)]
         show: bool,
     },
+    /// Look at everything that the gateway depends on, and say what mends each fault
+    Doctor(doctor::Doctor),
     /// Print files that others need
     #[command(subcommand)]
     Generate(generate::What),
@@ -117,6 +120,10 @@ pub fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
         Verb::Run => run::run(&cli),
         Verb::Init(init) => init::run(init, &cli),
         Verb::Check { show } => check::run(&cli, *show),
+        Verb::Doctor(doctor) => match doctor::run(doctor, &cli) {
+            Ok(exit) => return exit,
+            Err(error) => Err(error),
+        },
         Verb::Generate(what) => generate::run(what, &cli),
         Verb::Admin(admin) => admin::run(admin, &cli),
         Verb::Db(db) => db::run(db, &cli),

@@ -116,6 +116,7 @@ impl Reader {
         let mut config = Config {
             data_dir: PathBuf::from(self.text("gateway", "data_dir")),
             admins: self.jids("admins"),
+            contact: self.contact(),
             allow: self.jids("allow"),
             registration: self.registration(),
             xmpp_host: self.text("xmpp", "host"),
@@ -270,6 +271,19 @@ impl Reader {
         })
     }
 
+    /// URIs that clients can open.
+    fn contact(&mut self) -> Vec<String> {
+        let uris = self.list("gateway", "contact");
+        for uri in &uris {
+            let known =
+                ["mailto:", "https:", "xmpp:"].iter().any(|scheme| uri.len() > scheme.len() && uri.starts_with(scheme));
+            if !known || uri.contains(char::is_whitespace) {
+                self.fault_at("gateway", "contact", &format!("“{uri}” must begin with mailto:, https: or xmpp:"));
+            }
+        }
+        uris
+    }
+
     fn jids(&mut self, key: &str) -> Vec<Jid> {
         let mut jids = Vec::new();
         for text in self.list("gateway", key) {
@@ -354,8 +368,9 @@ fn suggest<'a>(word: &str, among: impl IntoIterator<Item = &'a str>, list: &str)
     }
 }
 
+/// What is wrong with the permissions of the file, if everybody can read it.
 #[cfg(unix)]
-fn readable_by_others(path: &Path) -> Option<String> {
+pub fn readable_by_others(path: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o004 != 0).then(|| {
@@ -363,8 +378,9 @@ fn readable_by_others(path: &Path) -> Option<String> {
     })
 }
 
+/// Nothing is known about permissions here.
 #[cfg(not(unix))]
-fn readable_by_others(_path: &Path) -> Option<String> {
+pub fn readable_by_others(_path: &Path) -> Option<String> {
     None
 }
 

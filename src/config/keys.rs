@@ -37,6 +37,14 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         section: "gateway",
+        name: "contact",
+        default: Some("[]"),
+        example: "[\"mailto:help@example.org\"]",
+        secret: false,
+        doc: "Where users get help besides the admins (XEP-0157): addresses that begin with mailto:, https: or xmpp:.",
+    },
+    Key {
+        section: "gateway",
         name: "allow",
         default: Some("[]"),
         example: "[\"example.org\"]",

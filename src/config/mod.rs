@@ -26,6 +26,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Bare JIDs of the admins.
     pub admins: Vec<Jid>,
+    /// Where users get help besides the admins: `mailto:` and `https:` URIs.
+    pub contact: Vec<String>,
     /// Bare JIDs and domains that may use the gateway; empty means the parent domain of each component.
     pub allow: Vec<Jid>,
     /// Who may register.

@@ -2,6 +2,15 @@
 
 use std::fmt;
 
+use rand::Rng as _;
+
+/// A fresh secret: 32 random bytes in hexadecimal.
+#[must_use]
+pub fn random() -> String {
+    let bytes: [u8; 32] = rand::rng().random();
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A secret. Prints as `(redacted)`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

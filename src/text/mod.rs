@@ -1,5 +1,6 @@
 //! The catalogue of sentences that users read, keyed by language (`xml:lang`).
 
+pub mod de;
 pub mod en;
 
 use std::collections::HashMap;
@@ -18,7 +19,7 @@ impl Catalogue {
     #[must_use]
     pub fn complete() -> Self {
         let networks = portway_bridges::NETWORKS.iter().flat_map(|network| network.describe().sentences);
-        Self::new(en::SENTENCES.iter().chain(networks))
+        Self::new(en::SENTENCES.iter().chain(de::SENTENCES).chain(networks))
     }
 
     /// These sentences.
@@ -117,6 +118,48 @@ mod tests {
         assert_eq!(catalogue.language(&a, None), "en");
         assert_eq!(catalogue.text(&Sentence::new("b"), Some("de")), "bye");
         assert_eq!(catalogue.text(&Sentence::new("c").with("x", "y"), None), "c y");
+    }
+
+    /// The placeholders of a text, each once.
+    fn placeholders(text: &str) -> std::collections::BTreeSet<&str> {
+        text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name).collect()
+    }
+
+    /// Every sentence is there in every language, and says the same in each.
+    #[test]
+    fn s10_every_sentence_is_in_english_and_in_german() {
+        let networks = portway_bridges::NETWORKS.iter().flat_map(|network| network.describe().sentences);
+        let all: Vec<&SentenceDef> = en::SENTENCES.iter().chain(de::SENTENCES).chain(networks).collect();
+        let mut faults = Vec::new();
+        for (n, row) in all.iter().enumerate() {
+            if all[..n].iter().any(|other| (other.key, other.lang) == (row.key, row.lang)) {
+                faults.push(format!("{} is there twice in {}", row.key, row.lang));
+            }
+            if row.text.trim().is_empty() {
+                faults.push(format!("{} says nothing in {}", row.key, row.lang));
+            }
+            for lang in ["en", "de"] {
+                match all.iter().find(|other| other.key == row.key && other.lang == lang) {
+                    None => faults.push(format!("{} is missing in {lang}: {}", row.key, row.text)),
+                    Some(other) if placeholders(other.text) != placeholders(row.text) => {
+                        faults.push(format!("{} has other placeholders in {lang} than in {}", row.key, row.lang));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        assert!(all.len() > 100 && faults.is_empty(), "\n{}", faults.join("\n"));
+    }
+
+    #[test]
+    fn s10_a_german_reader_is_told_in_german() {
+        let catalogue = Catalogue::complete();
+        let sentence = Sentence::new("core.prompt").with("network", "Matrix");
+        assert_eq!(catalogue.text(&sentence, Some("de-AT")), "Eine Adresse auf Matrix eingeben");
+        assert_eq!(
+            (catalogue.language(&sentence, Some("de-AT")), catalogue.language(&sentence, Some("fr"))),
+            ("de", "en")
+        );
     }
 
     /// Every key that the source names has an English row.

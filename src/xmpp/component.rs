@@ -11,6 +11,7 @@ use portway_bridges::api::{
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
+use super::about::About;
 use super::doors::{Doors, Voice};
 use super::error::{self, ErrorType, usual_type};
 use super::face::Faces;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub doors: Arc<Doors>,
     /// The sentences.
     pub texts: Arc<Catalogue>,
+    /// What the gateway says of itself.
+    pub about: Arc<About>,
     /// The metrics.
     pub metrics: Metrics,
     /// What is ready.
@@ -189,6 +192,8 @@ impl Component {
                 directory: &parts.directory,
                 texts: &parts.texts,
                 faces: &parts.faces,
+                about: &parts.about,
+                now: parts.clock.now(),
             };
             let answer = match parts.doors.iq(&stanza, &us).await {
                 Some(answer) => Some(answer),
@@ -208,7 +213,7 @@ impl Component {
         }
         let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
             let name = parts.texts.text(&iq::gateway_name(&parts.descriptor), stanza.lang.as_deref());
-            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts);
+            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts, &parts.about);
             for answer in presence::answer(stanza, us, Some(&name), &caps) {
                 self.send(&parts.faces.on(answer, None).await, Priority::Low);
             }
@@ -228,7 +233,7 @@ impl Component {
                 }
                 let name = parts.directory.name(&person).await;
                 let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
-                for answer in presence::answer(stanza, us, Some(&shown), &iq::caps()) {
+                for answer in presence::answer(stanza, us, Some(&shown), iq::caps()) {
                     self.send(&parts.faces.on(answer, Some(&person)).await, Priority::Low);
                 }
                 if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe")) {
@@ -273,7 +278,7 @@ impl Component {
         let this = self.clone();
         tokio::spawn(async move {
             if let Some(name) = this.0.parts.directory.name_or_ask(&person).await {
-                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), &iq::caps()) {
+                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), iq::caps()) {
                     this.send(&this.0.parts.faces.on(presence, Some(&person)).await, Priority::Low);
                 }
                 this.call(&us, &to, &name);

@@ -5,12 +5,13 @@
 use std::sync::LazyLock;
 
 use minidom::Element;
-use portway_bridges::api::{Adapter, Address, Condition, Descriptor, Sentence};
+use portway_bridges::api::{Adapter, Address, Condition, Descriptor, Sentence, Timestamp};
 use xmpp_parsers::caps::{self, Caps};
 use xmpp_parsers::disco::{DiscoInfoResult, Identity};
 use xmpp_parsers::hashes::{Algo, Hash};
 use xmpp_parsers::version::VersionResult;
 
+use super::about::{self, About};
 use super::address;
 use super::error::{self, ErrorType, usual_type};
 use super::face::Faces;
@@ -39,13 +40,14 @@ pub mod ns {
 const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "urn:xmpp:omemo:2:devices"];
 
 /// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
-const CONTACT_FEATURES: [&str; 11] = [
+const CONTACT_FEATURES: [&str; 12] = [
     ns::CAPS,
     "http://jabber.org/protocol/chatstates",
     ns::DISCO_INFO,
     "urn:xmpp:chat-markers:0",
     "urn:xmpp:message-correct:0",
     "urn:xmpp:message-retract:1",
+    about::CAPS,
     ns::PING,
     "urn:xmpp:reactions:0",
     "urn:xmpp:receipts",
@@ -69,6 +71,10 @@ pub struct Context<'a> {
     pub texts: &'a Catalogue,
     /// The faces.
     pub faces: &'a Faces,
+    /// What the gateway says of itself.
+    pub about: &'a About,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// Whether a request to the gateway itself is one that anybody may ask: what it is, and whether it lives.
@@ -129,7 +135,7 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
         return result(query, us, None);
     }
     if payload.is("query", ns::DISCO_INFO) && !set {
-        let info = gateway_info(context.descriptor, context.texts);
+        let info = gateway_info(context.descriptor, context.texts, context.about);
         return disco_answer(query, us, payload, info, GATEWAY_NODE);
     }
     if payload.is("query", ns::DISCO_ITEMS) && !set {
@@ -137,6 +143,9 @@ fn gateway(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &
     }
     if payload.is("query", ns::VERSION) && !set {
         return result(query, us, Some(version()));
+    }
+    if let Some(answer) = about::answer(query, us, payload, set, context.about, context.now) {
+        return Some(answer);
     }
     if payload.is("query", ns::GATEWAY) {
         return prompt(query, us, payload, set, context);
@@ -245,8 +254,19 @@ fn contact_info() -> DiscoInfoResult {
 }
 
 /// What the gateway itself is and can do. Its name is English in every answer, so that one hash serves everybody.
-fn gateway_info(descriptor: &Descriptor, texts: &Catalogue) -> DiscoInfoResult {
-    let mut features = vec![ns::CAPS, ns::DISCO_INFO, ns::DISCO_ITEMS, ns::GATEWAY, ns::PING, ns::VCARD, ns::VERSION];
+fn gateway_info(descriptor: &Descriptor, texts: &Catalogue, about: &About) -> DiscoInfoResult {
+    let mut features = vec![
+        ns::CAPS,
+        ns::DISCO_INFO,
+        ns::DISCO_ITEMS,
+        ns::GATEWAY,
+        about::LAST,
+        ns::VERSION,
+        about::CAPS,
+        ns::PING,
+        about::TIME,
+        ns::VCARD,
+    ];
     features.extend(super::doors::FEATURES);
     let mut identities = vec![("gateway", descriptor.disco_type)];
     if descriptor.rooms {
@@ -255,7 +275,8 @@ fn gateway_info(descriptor: &Descriptor, texts: &Catalogue) -> DiscoInfoResult {
         identities.push(("account", "registered"));
         features.push("http://jabber.org/protocol/muc");
     }
-    disco(&identities, Some(&texts.text(&gateway_name(descriptor), None)), &features)
+    let info = disco(&identities, Some(&texts.text(&gateway_name(descriptor), None)), &features);
+    DiscoInfoResult { extensions: about.form().into_iter().collect(), ..info }
 }
 
 /// A disco#info answer, also to the node that its capabilities name; other nodes there are none.
@@ -267,24 +288,32 @@ fn disco_answer(
     caps_node: &str,
 ) -> Option<OutStanza> {
     let node = payload.attr("node");
-    if node.is_some_and(|node| node != format!("{caps_node}#{}", base64(&caps_hash(&info)))) {
+    let known = |node: &str| {
+        node == format!("{caps_node}#{}", base64(&caps_hash(&info))) || about::node(&info).as_deref() == Some(node)
+    };
+    if node.is_some_and(|node| !known(node)) {
         return refuse(query, us, Condition::ItemNotFound, "");
     }
     result(query, us, Some(DiscoInfoResult { node: node.map(str::to_owned), ..info }.into()))
 }
 
-/// The capabilities of contacts for their presence (XEP-0115): the same for all.
+/// The capabilities of contacts for their presence (XEP-0115, XEP-0390): the same for all.
 #[must_use]
-pub fn caps() -> Element {
-    static HASH: LazyLock<Vec<u8>> = LazyLock::new(|| caps_hash(&contact_info()));
-    Caps::new(CAPS_NODE, Hash { hash: HASH.clone(), algo: Algo::Sha_1 }).into()
+pub fn caps() -> &'static [Element] {
+    static CAPS: LazyLock<Vec<Element>> = LazyLock::new(|| both(&contact_info(), CAPS_NODE));
+    &CAPS
 }
 
 /// The capabilities of the gateway for its presence: clients find gateways by them.
 #[must_use]
-pub fn gateway_caps(descriptor: &Descriptor, texts: &Catalogue) -> Element {
-    let hash = caps_hash(&gateway_info(descriptor, texts));
-    Caps::new(GATEWAY_NODE, Hash { hash, algo: Algo::Sha_1 }).into()
+pub fn gateway_caps(descriptor: &Descriptor, texts: &Catalogue, about: &About) -> Vec<Element> {
+    both(&gateway_info(descriptor, texts, about), GATEWAY_NODE)
+}
+
+/// Both ways in which presence names the same answer.
+fn both(info: &DiscoInfoResult, node: &str) -> Vec<Element> {
+    let first = Caps::new(node, Hash { hash: caps_hash(info), algo: Algo::Sha_1 }).into();
+    std::iter::once(first).chain(about::caps(info)).collect()
 }
 
 /// SHA-1 of an answer as XEP-0115 writes it.

@@ -2,9 +2,11 @@
 //!
 //! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
 //! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`face`] shows pictures, [`muc`] keeps rooms,
-//! [`doors`] take what is said to the gateway itself. [`to_stanza`] writes what
-//! comes from networks. [`address`] is the grammar of addresses, [`jid`] and [`stanza`] are the types underneath.
+//! [`doors`] take what is said to the gateway itself, [`about`] is what it says of itself. [`to_stanza`] writes what comes
+//! from networks. [`visit`] looks around for `portway doctor`. [`address`] is the grammar of addresses, [`jid`] and
+//! [`stanza`] are the types underneath.
 
+pub mod about;
 pub mod address;
 pub mod adhoc;
 pub mod chat;
@@ -23,6 +25,7 @@ pub mod search;
 pub mod stanza;
 pub mod stream;
 pub mod to_stanza;
+pub mod visit;
 pub mod xml;
 
 use portway_bridges::api::{Condition, EventId, Sentence};

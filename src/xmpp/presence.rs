@@ -11,9 +11,9 @@ use super::xml;
 
 const NS_EVENT: &str = "http://jabber.org/protocol/pubsub#event";
 
-/// The answers to a presence stanza, in the name of a contact or of the gateway itself with these capabilities (XEP-0115).
+/// The answers to a presence stanza, in the name of a contact or of the gateway itself with these capabilities (XEP-0115, XEP-0390).
 #[must_use]
-pub fn answer(stanza: &Stanza, us: &OurJid, name: Option<&str>, caps: &Element) -> Vec<OutStanza> {
+pub fn answer(stanza: &Stanza, us: &OurJid, name: Option<&str>, caps: &[Element]) -> Vec<OutStanza> {
     let (Some(from), Some(bare)) = (&stanza.from, us.resource(None)) else { return Vec::new() };
     let to = from.to_bare();
     let plain = |type_: &str| OutStanza::new(StanzaKind::Presence, &bare, &to, Some(type_), stanza.id.as_deref());
@@ -51,9 +51,12 @@ pub fn nick(us: &OurJid, to: &Jid, name: &str) -> Option<OutStanza> {
 
 /// The presence of a contact comes from its device, that of the gateway from its domain, which is what answers for it.
 #[must_use]
-pub fn available(us: &OurJid, to: &Jid, name: Option<&str>, caps: &Element) -> Option<OutStanza> {
+pub fn available(us: &OurJid, to: &Jid, name: Option<&str>, caps: &[Element]) -> Option<OutStanza> {
     let from = if us.jid().node().is_some() { us.resource(Some(RESOURCE))? } else { us.resource(None)? };
-    let mut presence = OutStanza::new(StanzaKind::Presence, &from, to, None, None).with(caps.clone());
+    let mut presence = OutStanza::new(StanzaKind::Presence, &from, to, None, None);
+    for caps in caps {
+        presence.push(caps.clone());
+    }
     if let Some(name) = name {
         presence.push(xml::text("nick", NS_NICK, name));
     }
@@ -71,7 +74,7 @@ mod tests {
         let element: Element =
             format!("<presence xmlns='jabber:client' from='u@h/r' to='a%b@m.x' {type_}/>").parse().unwrap();
         let us = Domain::new("m.x").unwrap().address(Some("a%b"), None).unwrap();
-        answer(&Stanza::from_element(element).unwrap(), &us, Some("A"), &iq::caps())
+        answer(&Stanza::from_element(element).unwrap(), &us, Some("A"), iq::caps())
             .iter()
             .map(|out| format!("{} to {}", out.element().attr("type").unwrap_or("available"), out.to()))
             .collect()

@@ -160,12 +160,15 @@ async fn s10_errors_say_whether_to_try_again_and_in_which_language_they_speak() 
     gateway.send(&german("carl%loopback", "m1")).await;
     let (type_, condition, text, lang) = error(&gateway.answer("m1").await);
     assert_eq!((type_.as_str(), condition.as_str()), ("auth", "forbidden"));
-    // There is no German catalogue yet: the words are English, and say so.
-    assert!(text.contains("refused") && lang.as_deref() == Some("en"), "{text} {lang:?}");
+    assert!(text.contains("abgelehnt") && lang.as_deref() == Some("de"), "{text} {lang:?}");
     gateway.send(&german("=zz%loopback", "m2")).await;
     let (type_, condition, text, lang) = error(&gateway.answer("m2").await);
-    assert_eq!((type_.as_str(), condition.as_str(), lang.as_deref()), ("modify", "jid-malformed", Some("en")));
-    assert!(text.contains(&format!("name%server@{US}")), "{text}");
+    assert_eq!((type_.as_str(), condition.as_str(), lang.as_deref()), ("modify", "jid-malformed", Some("de")));
+    assert!(text.contains(&format!("Richtig ist name%server@{US}")), "{text}");
+    // A language that nobody has written down yet: English words, and they say so.
+    gateway.send(&german("carl%loopback", "m3").replace("de-AT", "fr")).await;
+    let (_, _, text, lang) = error(&gateway.answer("m3").await);
+    assert!(text.contains("refused") && lang.as_deref() == Some("en"), "{text} {lang:?}");
     // Whoever leaves is told nothing, wherever they leave from.
     for to in ["=zz%loopback@", "bob%loopback@", "#town%loopback@", "#town%loopback@{US}/x", ""] {
         let to = to.replace("{US}", US);

@@ -27,6 +27,9 @@ const FINAL: Duration = Duration::from_secs(600);
 /// The longest answer in bytes, all its lines together.
 const LONGEST: usize = 64 << 10;
 
+/// What is said where there is no way to log in.
+pub const NO_LOGIN: &str = "the server offers no way to log in that we know";
+
 /// What a connection runs over.
 pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
@@ -67,6 +70,7 @@ pub struct Connection {
     buffer: Vec<u8>,
     extensions: Vec<String>,
     broken: bool,
+    encrypted: bool,
 }
 
 impl Connection {
@@ -75,11 +79,12 @@ impl Connection {
         let connect = TcpStream::connect((host, port));
         let stream = timeout(CONNECT, connect).await.map_err(|_| slow())?.map_err(|error| broken(&error))?;
         let _ = stream.set_nodelay(true);
+        let encrypted = tls.is_some();
         let stream: Box<dyn Io> = match tls {
             Some(config) => handshake(Box::new(stream), host, config).await?,
             None => Box::new(stream),
         };
-        let mut connection = Self { stream, buffer: Vec::new(), extensions: Vec::new(), broken: false };
+        let mut connection = Self { stream, buffer: Vec::new(), extensions: Vec::new(), broken: false, encrypted };
         match connection.answer(TIMEOUT).await? {
             Reply { code: 220, .. } => Ok(connection),
             reply => Err(refused(reply)),
@@ -125,7 +130,7 @@ impl Connection {
             return Err(Trouble::Injected);
         }
         let stream = handshake(self.stream, host, config).await.map_err(not_encrypted)?;
-        Ok(Self { stream, buffer: Vec::new(), extensions: Vec::new(), broken: false })
+        Ok(Self { stream, buffer: Vec::new(), extensions: Vec::new(), broken: false, encrypted: true })
     }
 
     /// Logs in (RFC 4954) by PLAIN, or LOGIN where there is nothing else.
@@ -141,7 +146,7 @@ impl Connection {
             }
             self.command(&STANDARD.encode(password)).await.map(|_| ())
         } else {
-            Err(Trouble::Broken("the server offers no way to log in that we know".to_owned()))
+            Err(Trouble::Broken(NO_LOGIN.to_owned()))
         }
     }
 
@@ -159,6 +164,11 @@ impl Connection {
         let reply = self.answer(FINAL).await?;
         self.broken = reply.code == 421;
         if reply.code / 100 == 2 { Ok(reply) } else { Err(self.failed(reply)) }
+    }
+
+    /// Whether what is said is encrypted.
+    pub fn encrypted(&self) -> bool {
+        self.encrypted
     }
 
     /// Whether the connection can carry another mail.

@@ -21,6 +21,9 @@ const IDLE: Duration = Duration::from_secs(20);
 /// How many connections are kept.
 const KEPT: usize = 4;
 
+/// What is said where encryption is required and not offered.
+const NOT_OFFERED: &str = "it offers no encryption, which is required";
+
 /// Who sends our mail.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Smarthost {
@@ -45,6 +48,11 @@ impl std::fmt::Debug for Smarthost {
 }
 
 impl Smarthost {
+    /// Its name or address.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Reads `smtp://[user:password@]host[:port][?tls=required]` or `smtps://…`.
     pub fn parse(url: &str) -> Result<Self, String> {
         let wrong = "must be written as \"smtp://host:25\" or \"smtps://user:password@host\"";
@@ -167,7 +175,7 @@ impl Sender {
         let upgrade = match self.smarthost.tls {
             Tls::WhenOffered => encrypt && offered,
             Tls::Required if !offered => {
-                return Err(Trouble::Broken("it offers no encryption, which is required".to_owned()));
+                return Err(Trouble::Broken(NOT_OFFERED.to_owned()));
             }
             Tls::Required => true,
             Tls::FromTheStart => false,
@@ -182,10 +190,58 @@ impl Sender {
         Ok(connection)
     }
 
+    /// Connects as for a mail, and says goodbye; whether it was encrypted.
+    ///
+    /// # Errors
+    /// What an administrator can mend.
+    pub async fn probe(&self) -> Result<bool, Fault> {
+        let mut encrypted = true;
+        let opened = match self.open(true).await {
+            Err(Trouble::NotEncrypted(_)) if self.smarthost.tls == Tls::WhenOffered => {
+                encrypted = false;
+                self.open(false).await
+            }
+            result => result,
+        };
+        let mut connection = opened.map_err(|trouble| Fault::of(&trouble))?;
+        encrypted &= connection.encrypted();
+        let _ = connection.command("QUIT").await;
+        Ok(encrypted)
+    }
+
     async fn keep(&self, connection: Connection) {
         let mut idle = self.idle.lock().await;
         if idle.len() < KEPT {
             idle.push((Instant::now(), connection));
+        }
+    }
+}
+
+/// Why the smarthost cannot be used, as far as somebody can mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// Nobody answers, or not as a mail server does.
+    Unreachable(String),
+    /// Encryption is required and not offered.
+    NotOffered,
+    /// Encryption is offered and does not come about.
+    NotEncrypted(String),
+    /// The login is not taken.
+    Login(String),
+    /// It does not want us.
+    Refused(String),
+}
+
+impl Fault {
+    fn of(trouble: &Trouble) -> Self {
+        let text = words(trouble);
+        match trouble {
+            Trouble::Refused(reply) if matches!(reply.code, 454 | 504 | 530..=538) => Self::Login(text),
+            Trouble::Refused(_) => Self::Refused(text),
+            Trouble::Broken(text) if text == NOT_OFFERED => Self::NotOffered,
+            Trouble::Broken(text) if text == client::NO_LOGIN => Self::Login(text.clone()),
+            Trouble::Broken(_) => Self::Unreachable(text),
+            Trouble::NotEncrypted(_) | Trouble::Injected => Self::NotEncrypted(text),
         }
     }
 }

@@ -62,3 +62,18 @@ fn a_file_that_is_no_key_is_named() {
         assert!(error.contains(name), "{error}");
     }
 }
+
+/// The records were made by `openssl … -pubout`, not by us.
+#[test]
+fn the_record_for_dns_is_the_one_of_openssl() {
+    let key = |record: &str| record.split("p=").nth(1).unwrap().trim().to_owned();
+    for (sort, other) in [("dkim-rsa", "dkim-ed25519"), ("dkim-ed25519", "dkim-rsa")] {
+        let path = file(&format!("{sort}.key"));
+        let signer = crate::email::dkim::Signer::read("mail.x", "sel", path.as_ref()).unwrap();
+        let [record, foreign] =
+            [sort, other].map(|sort| std::fs::read_to_string(file(&format!("{sort}.txt"))).unwrap());
+        assert_eq!(key(&signer.record()), key(&record), "{sort}");
+        assert!(signer.is_own(&record) && signer.is_own(&signer.record()) && !signer.is_own(&foreign), "{sort}");
+        assert!(!signer.is_own("v=DKIM1; p=") && !signer.is_own("nonsense"));
+    }
+}
