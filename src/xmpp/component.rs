@@ -231,6 +231,11 @@ impl Component {
                 {
                     parts.router.left(&Chat::Direct { user, person: person.clone() });
                 }
+                if let Some(user) = access::user(from)
+                    && stanza.type_.as_deref() == Some("unsubscribe")
+                {
+                    parts.faces.unwanted(&user, &person);
+                }
                 let name = parts.directory.name(&person).await;
                 let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
                 for answer in presence::answer(stanza, us, Some(&shown), iq::caps()) {

@@ -51,6 +51,10 @@ async fn next_photo(gateway: &mut Gateway) -> String {
     photo(&gateway.stanza(wanted).await).expect("it was wanted")
 }
 
+fn stanza_is_picture(stanza: &Element) -> bool {
+    String::from(stanza).contains(METADATA)
+}
+
 async fn probe(gateway: &mut Gateway) {
     gateway.send(&format!("<presence type='probe' from='{BALCONY}' to='{}'/>", bob())).await;
 }
@@ -119,6 +123,10 @@ async fn m24_a_contact_s_picture_has_one_hash_in_presence_cards_and_pep() {
 async fn m24_a_new_picture_is_told_and_one_that_goes_too() {
     let mut gateway = Gateway::open().await;
     probe(&mut gateway).await;
+    assert_eq!(card_photo(&mut gateway, &bob()).await, None);
+    // That there is none is no news; it is said with the next presence.
+    assert!(!gateway.rest().await.iter().any(|stanza| stanza.has_child("event", EVENT) && stanza_is_picture(stanza)));
+    probe(&mut gateway).await;
     assert_eq!(next_photo(&mut gateway).await, "", "there is none");
     gateway.peer.face("bob@loopback", Some(&picture([1, 200, 1]))).await;
     let first = next_photo(&mut gateway).await;
@@ -129,6 +137,13 @@ async fn m24_a_new_picture_is_told_and_one_that_goes_too() {
     assert_eq!(next_photo(&mut gateway).await, "");
     assert_eq!(card_photo(&mut gateway, &bob()).await, None);
     assert!(item(&mut gateway, &bob(), DATA).await.is_none());
+    // Whoever has turned away is told nothing more.
+    gateway.send(&format!("<presence type='unsubscribe' from='{JULIET}' to='{}'/>", bob())).await;
+    gateway.stanza(|stanza| stanza.attr("type") == Some("unavailable")).await;
+    gateway.rest().await;
+    gateway.peer.face("bob@loopback", Some(&picture([3, 3, 3]))).await;
+    assert!(card_photo(&mut gateway, &bob()).await.is_some());
+    assert!(!gateway.rest().await.iter().any(|stanza| stanza.name() == "presence"));
     // Nobody sees carl, so nobody is told.
     gateway.rest().await;
     gateway.peer.face("carl@loopback", Some(&picture([9, 9, 9]))).await;
@@ -205,20 +220,28 @@ async fn m24_a_user_s_own_picture_and_name_go_to_their_stand_in() {
         "<iq type='result' id='{id}' from='mallory@bench.example' to='{US}'><vCard xmlns='vcard-temp'><FN>Mallory</FN></vCard></iq>"
     );
     gateway.send(&forged).await;
-    let true_one =
-        format!("<iq type='result' id='{id}' from='{JULIET}' to='{US}'><vCard xmlns='vcard-temp'>{card}</vCard></iq>");
-    gateway.send(&true_one).await;
+    let true_one = |id: &str| {
+        format!("<iq type='result' id='{id}' from='{JULIET}' to='{US}'><vCard xmlns='vcard-temp'>{card}</vCard></iq>")
+    };
+    gateway.send(&true_one(&id)).await;
     let dress = gateway.item("dress").await;
     assert_eq!((dress.user.as_deref(), dress.name.as_deref()), (Some(JULIET), Some("Juliet")));
     let worn = STANDARD.decode(dress.body.expect("a picture")).expect("base64");
     let worn = image::load_from_memory(&worn).expect("a picture").to_rgb8();
     assert_eq!((worn.dimensions(), worn.get_pixel(0, 0).0), ((256, 192), [7, 7, 7]));
-    // Known by now, after a restart too: the next question, if there were one, would come before these answers.
-    gateway.send(&there(&hash, "")).await;
-    gateway.restart().await;
-    gateway.send(&there(&hash, "")).await;
-    let rest = gateway.rest().await;
-    assert!(!rest.iter().any(|stanza| stanza.has_child("vCard", CARD)), "{rest:#?}");
+    // Known after a restart too. Killed between putting it on and noting that, it asks once more, which is harmless.
+    let mut asked_again = 0;
+    loop {
+        gateway.restart().await;
+        gateway.send(&there(&hash, "")).await;
+        let rest = gateway.rest().await;
+        let Some(again) = rest.iter().find(|stanza| stanza.has_child("vCard", CARD)) else { break };
+        asked_again += 1;
+        assert!(asked_again < 5, "it forgets each time");
+        let id = again.attr("id").expect("an id");
+        gateway.send(&true_one(id)).await;
+        gateway.item("dress").await;
+    }
     // No picture any more: nothing needs to be asked for that.
     gateway.restart().await;
     gateway.send(&there("", "<nick xmlns='http://jabber.org/protocol/nick'>Jule</nick>")).await;

@@ -71,10 +71,10 @@ pub fn temp(person: &Person<'_>) -> Element {
     for reach in person.reach {
         match reach {
             Reach::Mail(address) => {
-                let mut email = Element::bare("EMAIL", ns::VCARD);
-                email.append_child(Element::bare("INTERNET", ns::VCARD));
-                email.append_child(text("USERID", address));
-                card.append_child(email);
+                let mut mail = Element::bare("EMAIL", ns::VCARD);
+                mail.append_child(Element::bare("INTERNET", ns::VCARD));
+                mail.append_child(text("USERID", address));
+                card.append_child(mail);
             }
             Reach::Link(link) => {
                 card.append_child(text("URL", link));

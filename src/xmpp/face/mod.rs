@@ -159,6 +159,19 @@ impl Faces {
         let _ = self.look(person, localpart, false);
     }
 
+    /// A user does not want to see a contact any more.
+    pub fn unwanted(&self, user: &UserId, person: &PersonId) {
+        let Ok(localpart) = address::of_person(person) else { return };
+        let mut state = self.state();
+        let Some(watchers) = state.watchers.get_mut(&localpart) else { return };
+        if watchers.remove(user) {
+            if watchers.is_empty() {
+                state.watchers.remove(&localpart);
+            }
+            state.watching -= 1;
+        }
+    }
+
     /// The network says that a person may have another picture. Only those are looked up whom somebody sees.
     pub fn changed(&self, person: &PersonId) {
         let Ok(localpart) = address::of_person(person) else { return };
@@ -195,8 +208,8 @@ impl Faces {
             }
         }
         let flight = self.look(person, localpart.clone(), false);
-        if let Some(kept) = kept {
-            return Some(kept).filter(|row| !row.bytes.is_empty());
+        if let Some(kept) = kept.filter(|row| !row.bytes.is_empty()) {
+            return Some(kept);
         }
         if let Some(mut flight) = flight {
             // It closes at the end.
@@ -249,7 +262,8 @@ impl Faces {
             let hash = known.hash.clone();
             this.know(&localpart, known);
             drop(end);
-            if hash != before {
+            // That there is none is no news where nothing was known: the next presence says it.
+            if hash != before && (before.is_some() || hash.as_deref() != Some("")) {
                 this.tell(&person, &localpart).await;
             }
         });
@@ -311,7 +325,7 @@ impl Faces {
             let (Some(us), Ok(to)) = (parts.domain.address(Some(&face), None), Jid::parse(&user.to_string())) else {
                 continue;
             };
-            if let Some(presence) = presence::available(&us, &to, Some(&name), &iq::caps()) {
+            if let Some(presence) = presence::available(&us, &to, Some(&name), iq::caps()) {
                 self.send(&self.on(presence, Some(person)).await);
             }
             if let Some(row) = &row {

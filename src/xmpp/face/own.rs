@@ -65,6 +65,10 @@ impl Faces {
         let mut slots = self.0.own.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= CACHE {
             slots.retain(|_, slot| slot.busy);
+            if slots.len() >= CACHE {
+                // The next presence comes.
+                return;
+            }
         }
         let slot = slots.entry(user.clone()).or_default();
         if slot.done.as_ref() == Some(&said) && slot.waiting.is_none() {

@@ -69,6 +69,29 @@ impl Matrix {
         if (200..300).contains(&status) { Ok(answer) } else { Err(format!("{method} {path}: {status} {answer}")) }
     }
 
+    /// Uploads a picture and shows it in the profile; returns its `mxc:` URI.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn show_face(&self, media_type: &str, bytes: Vec<u8>) -> Result<String> {
+        let uri = format!("{}/upload", self.base.replace("/client/v3", "/media/v3"));
+        let request = http::Request::builder()
+            .method("POST")
+            .uri(uri)
+            .header("content-type", media_type)
+            .header("authorization", format!("Bearer {}", self.token))
+            .body(Full::new(Bytes::from(bytes)))
+            .map_err(|error| error.to_string())?;
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let answer = client.request(request).await.map_err(|error| error.to_string())?;
+        let answer = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        let uri = answer["content_uri"].as_str().ok_or_else(|| format!("no upload: {answer}"))?.to_owned();
+        let path = format!("/profile/{}/avatar_url", encode(&self.id));
+        self.ask("PUT", &path, Some(&json!({ "avatar_url": uri }))).await?;
+        Ok(uri)
+    }
+
     /// Makes a public room with an alias; returns its id.
     ///
     /// # Errors

@@ -199,6 +199,96 @@ async fn rooms(world: &mut World) -> Result<()> {
     expect(&romeo.wait("the ping's answer", |stanza| stanza.attr("id") == Some("self-ping")).await?, "not-acceptable")
 }
 
+/// A picture, as PNG.
+fn picture(colour: [u8; 3]) -> Vec<u8> {
+    let mut out = std::io::Cursor::new(Vec::new());
+    let picture = image::RgbImage::from_pixel(500, 400, image::Rgb(colour));
+    picture.write_to(&mut out, image::ImageFormat::Png).expect("into memory");
+    out.into_inner()
+}
+
+fn sha1(bytes: &[u8]) -> String {
+    use sha1::Digest as _;
+    sha1::Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Pictures both ways: alice's in presence and card, also a new one; romeo's on his ghost.
+async fn faces(world: &mut World) -> Result<()> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use portway_testbed::matrix::encode;
+    const CARD: &str = "vcard-temp";
+    const UPDATE: &str = "vcard-temp:x:update";
+    let alice_client = Matrix::register(world.matrix, "alice").await?;
+    alice_client.show_face("image/png", picture([200, 0, 0])).await?;
+    let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
+    romeo.send(&format!("<presence xmlns='jabber:client' type='subscribe' to='{}'/>", alice())).await?;
+    let hash = async |romeo: &mut Xmpp| {
+        let presence = romeo
+            .wait("a presence with the hash of a picture", |stanza| {
+                let photo = stanza.get_child("x", UPDATE).and_then(|update| update.get_child("photo", UPDATE));
+                let hers = stanza.attr("from").is_some_and(|from| from.starts_with(&alice()));
+                stanza.name() == "presence" && hers && photo.is_some_and(|photo| photo.text().len() == 40)
+            })
+            .await?;
+        let photo = presence.get_child("x", UPDATE).and_then(|update| update.get_child("photo", UPDATE));
+        Ok::<_, String>(photo.map(minidom::Element::text).unwrap_or_default())
+    };
+    let shown = hash(&mut romeo).await?;
+    romeo
+        .send(&format!("<iq xmlns='jabber:client' type='get' id='card' to='{}'><vCard xmlns='{CARD}'/></iq>", alice()))
+        .await?;
+    let answer = romeo.wait("alice's card", |stanza| stanza.attr("id") == Some("card")).await?;
+    let photo = answer.get_child("vCard", CARD).and_then(|card| card.get_child("PHOTO", CARD));
+    let value = photo.and_then(|photo| photo.get_child("BINVAL", CARD)).ok_or_else(|| String::from(&answer))?;
+    let bytes = STANDARD.decode(value.text()).map_err(|error| error.to_string())?;
+    if sha1(&bytes) != shown || image::load_from_memory(&bytes).is_err() {
+        return Err(format!("the card has another picture than presence says: {shown}"));
+    }
+    // A new picture is told where they share a room.
+    romeo.say(&alice(), "hello-face", "hello").await?;
+    let mut alice_client = alice_client;
+    alice_client.accept_invite(&ghost("romeo")).await?;
+    alice_client.show_face("image/png", picture([0, 200, 0])).await?;
+    if hash(&mut romeo).await? == shown {
+        return Err("the same hash for another picture".to_owned());
+    }
+    // And romeo's own.
+    let own = picture([0, 0, 200]);
+    let card = format!(
+        "<iq xmlns='jabber:client' type='set' id='own-card'><vCard xmlns='{CARD}'><FN>Romeo Montague</FN><PHOTO>\
+         <TYPE>image/png</TYPE><BINVAL>{}</BINVAL></PHOTO></vCard></iq>",
+        STANDARD.encode(&own)
+    );
+    romeo.send(&card).await?;
+    expect(&romeo.wait("the card's answer", |stanza| stanza.attr("id") == Some("own-card")).await?, "result")?;
+    romeo
+        .send(&format!(
+            "<presence xmlns='jabber:client' to='{}'><x xmlns='{UPDATE}'><photo>{}</photo></x></presence>",
+            alice(),
+            sha1(&own)
+        ))
+        .await?;
+    let path = format!("/profile/{}", encode(&ghost("romeo")));
+    let profile = portway_testbed::until("romeo's picture on Matrix", async || {
+        let profile = alice_client.ask("GET", &path, None).await.ok()?;
+        (profile["avatar_url"].is_string() && profile["displayname"] == "Romeo Montague").then_some(profile)
+    })
+    .await?;
+    println!("romeo on Matrix: {profile}");
+    Ok(())
+}
+
+#[test]
+fn faces_on_prosody() {
+    in_world(Kind::Prosody, faces);
+}
+
+#[test]
+fn faces_on_ejabberd() {
+    in_world(Kind::Ejabberd, faces);
+}
+
 #[test]
 fn rooms_on_prosody() {
     in_world(Kind::Prosody, rooms);
