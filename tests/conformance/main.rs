@@ -5,9 +5,12 @@
 mod support;
 
 mod addresses;
+mod commands;
 mod disco;
 mod link;
 mod manners;
+mod people;
 mod process;
 mod security;
+mod sessions;
 mod tls;
