@@ -34,6 +34,7 @@ struct Inner {
     next: i64,
     refuse: bool,
     refuse_submissions: bool,
+    kept_out: Vec<(PersonId, UserId)>,
     /// Counts changes, so that a test waits for one and never sleeps.
     changes: watch::Sender<u64>,
 }
@@ -57,6 +58,11 @@ impl MemoryCore {
     #[must_use]
     pub fn events(&self) -> Vec<Inbound> {
         self.inner().events.clone()
+    }
+
+    /// From now on this person may not reach this user.
+    pub fn keep_out(&self, person: &PersonId, user: &UserId) {
+        self.inner().kept_out.push((person.clone(), user.clone()));
     }
 
     /// The number of the n-th of these events.
@@ -240,6 +246,11 @@ impl CorePort for MemoryCore {
 
     fn allows(&self, user: &UserId) -> bool {
         self.inner().hosts.iter().any(|host| host == user.host())
+    }
+
+    fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        let kept_out = self.inner().kept_out.iter().any(|(one, of)| one == person && of == user);
+        async move { !kept_out }.boxed()
     }
 
     fn hosts(&self) -> Vec<String> {

@@ -55,6 +55,18 @@ async fn an_invitation_by_who_may_not_reach_the_user_is_declined() {
 }
 
 #[tokio::test]
+async fn an_invitation_by_somebody_who_is_kept_out_is_declined() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    world.memory.keep_out(&alice(), &romeo());
+    let room = world.stub.make_room(None, &[ALICE]);
+    let invite = world.stub.change_member(&room, ALICE, ROMEO, Member::Invite, json!({ "is_direct": true }));
+    world.push("1", &[invite]).await;
+    assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Leave));
+    assert_eq!(world.memory.events(), []);
+}
+
+#[tokio::test]
 async fn an_invitation_to_a_room_is_offered_to_the_user() {
     let world = World::start().await;
     let room = world.stub.make_room(None, &[ALICE, "@bob:hs.test", "@carol:hs.test"]);
