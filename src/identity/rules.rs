@@ -75,13 +75,16 @@ pub fn denies(rules: &[Rule], names: &[&str]) -> bool {
     matches(false) && !matches(true)
 }
 
+/// What is in memory: the rules by their owner, and since when.
+type Cache = HashMap<String, (Timestamp, Arc<[Rule]>)>;
+
 /// The rules of one network.
 pub struct Rules {
     network: Arc<str>,
     store: Store,
     adapter: Arc<dyn Adapter>,
     clock: Clock,
-    cache: Mutex<HashMap<String, (Timestamp, Arc<[Rule]>)>>,
+    cache: Mutex<Cache>,
 }
 
 impl Rules {
@@ -161,7 +164,7 @@ impl Rules {
         self.cache().remove(owner);
     }
 
-    fn cache(&self) -> MutexGuard<'_, HashMap<String, (Timestamp, Arc<[Rule]>)>> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

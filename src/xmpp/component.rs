@@ -327,7 +327,11 @@ impl Component {
                     ..Meta::default()
                 };
                 parts.router.said(&chat);
-                let speaker = Speaker::User { id: user, name: nick };
+                let name = match nick {
+                    Some(nick) => Some(nick),
+                    None => parts.doors.chosen_name(&user).await,
+                };
+                let speaker = Speaker::User { id: user, name };
                 parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
             }
             Parsed::Typing(active) => {
