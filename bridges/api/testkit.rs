@@ -35,6 +35,7 @@ struct Inner {
     refuse: bool,
     refuse_submissions: bool,
     kept_out: Vec<(PersonId, UserId)>,
+    links: Vec<(PersonId, UserId)>,
     /// Counts changes, so that a test waits for one and never sleeps.
     changes: watch::Sender<u64>,
 }
@@ -58,6 +59,11 @@ impl MemoryCore {
     #[must_use]
     pub fn events(&self) -> Vec<Inbound> {
         self.inner().events.clone()
+    }
+
+    /// From now on this person is this user.
+    pub fn link(&self, person: &PersonId, user: &UserId) {
+        self.inner().links.push((person.clone(), user.clone()));
     }
 
     /// From now on this person may not reach this user.
@@ -251,6 +257,11 @@ impl CorePort for MemoryCore {
     fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
         let kept_out = self.inner().kept_out.iter().any(|(one, of)| one == person && of == user);
         async move { !kept_out }.boxed()
+    }
+
+    fn is_user<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        let linked = self.inner().links.iter().any(|(one, of)| one == person && of == user);
+        async move { linked }.boxed()
     }
 
     fn hosts(&self) -> Vec<String> {

@@ -139,6 +139,22 @@ async fn d13_a_code_links_an_account_once() {
     chat(&mut gateway, BALCONY, "cancel").await;
     assert_eq!(chat(&mut gateway, BALCONY, &code).await, "rosa@loopback is linked.");
     assert!(chat(&mut gateway, BALCONY, "status").await.contains("rosa@loopback is you"));
+    // What rosa says to bob is said by juliet; what a third one says there is not.
+    for (id, person) in [("o1", "rosa@loopback"), ("o2", "tybalt@loopback")] {
+        let item = Item {
+            id: id.to_owned(),
+            user: Some(JULIET.to_owned()),
+            person: Some(person.to_owned()),
+            with: Some("bob@loopback".to_owned()),
+            kind: "text".to_owned(),
+            body: Some("good night".to_owned()),
+            ..Item::default()
+        };
+        gateway.peer.say(std::iter::once(item)).await;
+        let shown = gateway.stanza(|stanza| body(stanza).contains("good night")).await;
+        assert_eq!(body(&shown).contains("you, elsewhere"), person == "rosa@loopback");
+        assert!(shown.attr("from").is_some_and(|from| from.starts_with("bob%loopback@")));
+    }
     assert!(chat(&mut gateway, BALCONY, &code).await.contains("used already"));
     let romeo = "romeo@bench.example/x";
     assert!(chat(&mut gateway, romeo, "link rosa@loopback").await.contains("somebody else"));
