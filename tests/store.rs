@@ -54,6 +54,8 @@ on_each_backend! {
         seal_gives_all_the_number_of_the_first,
         what_follows_from_a_settlement_is_committed_with_it,
         dead_letters_keep_the_body_and_come_in_pages,
+        a_dead_letter_ends_once_and_what_takes_its_place_waits,
+        chats_are_found_by_how_their_keys_begin,
         depth_counts_what_waits_and_what_is_dead,
         the_inbox_keeps_items_until_they_are_done;
     lookup:

@@ -142,6 +142,13 @@ pub trait CorePort: Send + Sync {
         Box::pin(async { true })
     }
 
+    /// Whether this person is this user, by a link that was proved: what they say in a chat of two that the user has with
+    /// somebody else is said by the user. Submit it to that chat, with them as its sender.
+    fn is_user<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        let _ = (person, user);
+        Box::pin(async { false })
+    }
+
     /// The hosts of `gateway.allow`: where there is exactly one, a network may leave it out of what it prints.
     fn hosts(&self) -> Vec<String>;
 

@@ -35,6 +35,8 @@ struct Inner {
     next: i64,
     refuse: bool,
     refuse_submissions: bool,
+    kept_out: Vec<(PersonId, UserId)>,
+    links: Vec<(PersonId, UserId)>,
     /// Counts changes, so that a test waits for one and never sleeps.
     changes: watch::Sender<u64>,
 }
@@ -58,6 +60,16 @@ impl MemoryCore {
     #[must_use]
     pub fn events(&self) -> Vec<Inbound> {
         self.inner().events.clone()
+    }
+
+    /// From now on this person is this user.
+    pub fn link(&self, person: &PersonId, user: &UserId) {
+        self.inner().links.push((person.clone(), user.clone()));
+    }
+
+    /// From now on this person may not reach this user.
+    pub fn keep_out(&self, person: &PersonId, user: &UserId) {
+        self.inner().kept_out.push((person.clone(), user.clone()));
     }
 
     /// The number of the n-th of these events.
@@ -247,6 +259,16 @@ impl CorePort for MemoryCore {
 
     fn allows(&self, user: &UserId) -> bool {
         self.inner().hosts.iter().any(|host| host == user.host())
+    }
+
+    fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        let kept_out = self.inner().kept_out.iter().any(|(one, of)| one == person && of == user);
+        async move { !kept_out }.boxed()
+    }
+
+    fn is_user<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        let linked = self.inner().links.iter().any(|(one, of)| one == person && of == user);
+        async move { linked }.boxed()
     }
 
     fn hosts(&self) -> Vec<String> {

@@ -14,7 +14,8 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
     let chat = match (&item.room, &item.user) {
         (Some(name), _) => Chat::Room(room(name)?),
         (None, Some(user)) => {
-            Chat::Direct { user: UserId::parse(user).map_err(|error| error.to_string())?, person: sender.clone() }
+            let with = item.with.as_deref().map(person).transpose()?.unwrap_or_else(|| sender.clone());
+            Chat::Direct { user: UserId::parse(user).map_err(|error| error.to_string())?, person: with }
         }
         (None, None) => return Err("room or user is missing".to_owned()),
     };

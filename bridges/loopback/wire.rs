@@ -59,6 +59,9 @@ pub struct Item {
     /// The room, as `!name`, if it is not a chat of two.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
+    /// The person with whom the user has the chat of two, where another person says it there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
     /// The name of who says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,

@@ -27,6 +27,9 @@ use crate::api::{
 /// How many values each cache holds.
 const CACHE: usize = 20_000;
 
+/// How long a search in the homeserver's directory may take.
+const SEARCH: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// How long a typing notice holds if nothing else comes, in milliseconds.
 const TYPING: u64 = 30_000;
 
@@ -403,6 +406,33 @@ impl Adapter for MatrixAdapter {
         picture: Option<&'a Picture>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         self.0.dress(user, name, picture).boxed()
+    }
+
+    fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {
+        async move {
+            let body = json!({ "search_term": query, "limit": limit });
+            let asking = self.0.client.post("/_matrix/client/v3/user_directory/search", None, &body);
+            let Ok(Ok(answer)) = tokio::time::timeout(SEARCH, asking).await else { return Vec::new() };
+            let results = answer["results"].as_array().into_iter().flatten().take(limit);
+            results
+                .filter_map(|found| {
+                    // Our own ghosts are people of XMPP already.
+                    let id = found["user_id"].as_str().filter(|id| !self.0.ghosts.ours(id))?;
+                    let name = found["display_name"].as_str().map(str::to_owned);
+                    Some((id::read_person(id)?, name.filter(|name| !name.trim().is_empty())))
+                })
+                .collect()
+        }
+        .boxed()
+    }
+
+    fn blocked<'a>(&'a self, user: &'a UserId, person: &'a PersonId) -> BoxFuture<'a, ()> {
+        async move {
+            if let Err(failure) = self.0.leave_dm(user, person).await {
+                warn!(?failure, "a ghost does not leave the chat of two of a user who has blocked somebody");
+            }
+        }
+        .boxed()
     }
 
     fn registration(&self) -> Option<String> {

@@ -128,7 +128,7 @@ async fn invited(
     ghost: &str,
     sender: PersonId,
 ) -> Result<Vec<Inbound>, Trouble> {
-    if !core.allows(&user) {
+    if !core.allows(&user) || !core.may_reach(&sender, &user).await {
         state.leave(ghost, &event.room_id).await?;
         return Ok(Vec::new());
     }

@@ -210,7 +210,22 @@ async fn said(
         // Where there are several chats with one person, the answer goes where they wrote last.
         state.latest_dm(&user, &sender, &event.room_id).await?;
     }
-    Ok(inbound(state, &context, event, sender, kind))
+    let own = match &context {
+        Context::Direct { user, person } if *person != event.sender => {
+            let pair = UserId::parse(user).ok().zip(id::read_person(person));
+            match pair {
+                Some((user, person)) if core.is_user(&sender, &user).await => Some(Chat::Direct { user, person }),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    let inbound = inbound(state, &context, event, sender, kind);
+    // The user's own account speaks in the chat with the other one.
+    Ok(inbound.map(|inbound| match own {
+        Some(chat) => Inbound { chat, ..inbound },
+        None => inbound,
+    }))
 }
 
 /// An event in the chat that its room is to us.

@@ -1,4 +1,4 @@
-//! `portway admin`: what waits, and what could not be delivered. Reads the store; the gateway may be running.
+//! `portway admin`: what waits, what could not be delivered, and who is who. Works on the store; the gateway may be running.
 
 use clap::Subcommand;
 use portway_bridges::api::EventId;
@@ -31,6 +31,59 @@ pub enum Admin {
         #[arg(long)]
         after: Option<i64>,
     },
+    /// Queue a dead letter to the network again, or drop it; a running gateway takes it up with the next message
+    Letter {
+        /// The network
+        #[arg(long)]
+        network: String,
+        /// The number
+        number: i64,
+        /// Drop it instead
+        #[arg(long)]
+        drop: bool,
+    },
+    /// Users who have registered
+    Users {
+        /// The network
+        #[arg(long)]
+        network: String,
+        /// Remove this one, with all that is theirs
+        #[arg(long, value_name = "JID")]
+        remove: Option<String>,
+    },
+    /// Accounts on a network that are users' own
+    Links {
+        /// The network
+        #[arg(long)]
+        network: String,
+        /// Link this account, as the network writes it, to the user named by --user
+        #[arg(long, value_name = "ID", requires = "user")]
+        add: Option<String>,
+        /// Remove the link of this account
+        #[arg(long, value_name = "ID", conflicts_with = "add")]
+        remove: Option<String>,
+        /// The user's bare JID
+        #[arg(long, value_name = "JID")]
+        user: Option<String>,
+    },
+    /// Who is kept out or let through; a running gateway heeds changes within half a minute
+    Rules {
+        /// The network
+        #[arg(long)]
+        network: String,
+        /// Keep out whoever goes by this pattern
+        #[arg(long, value_name = "PATTERN")]
+        deny: Option<String>,
+        /// Let through whoever goes by this pattern
+        #[arg(long, value_name = "PATTERN", conflicts_with = "deny")]
+        allow: Option<String>,
+        /// Remove the rule with this pattern
+        #[arg(long, value_name = "PATTERN", conflicts_with_all = ["deny", "allow"])]
+        remove: Option<String>,
+        /// Rules of this user instead of those for everybody
+        #[arg(long, value_name = "JID")]
+        user: Option<String>,
+    },
     /// The mail or event as it came, by the number of its event
     Original {
         /// The number
@@ -41,6 +94,15 @@ pub enum Admin {
 /// Looks at it.
 pub fn run(admin: &Admin, cli: &Cli) -> Result<(), CliError> {
     let config = load(cli)?;
+    if let Admin::Letter { network, .. }
+    | Admin::Users { network, .. }
+    | Admin::Links { network, .. }
+    | Admin::Rules { network, .. } = admin
+        && !config.networks.iter().any(|known| known.id == *network)
+    {
+        let known: Vec<&str> = config.networks.iter().map(|known| known.id.as_str()).collect();
+        return Err(CliError::Runtime(format!("network {network} is not configured; there is {}", known.join(", "))));
+    }
     runtime()?.block_on(async {
         let store = Store::open(&config.store_url, &config.data_dir, Clock::system())
             .await
@@ -92,6 +154,9 @@ async fn look(admin: &Admin, store: &Store) -> Result<(), CliError> {
                 }
             }
             print(&text)
+        }
+        Admin::Letter { .. } | Admin::Users { .. } | Admin::Links { .. } | Admin::Rules { .. } => {
+            print(&super::admin_people::run(admin, store).await?)
         }
         Admin::Original { event } => {
             let original = store.original(EventId(*event)).await.map_err(failed)?;

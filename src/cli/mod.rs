@@ -1,6 +1,7 @@
 //! The command line: one file per verb.
 
 mod admin;
+mod admin_people;
 mod check;
 mod db;
 mod doctor;
@@ -88,7 +89,7 @@ pub enum Verb {
     /// Print files that others need
     #[command(subcommand)]
     Generate(generate::What),
-    /// Look at what waits and what could not be delivered
+    /// Look at what waits and what could not be delivered; users, links and rules
     #[command(subcommand)]
     Admin(admin::Admin),
     /// Look after the database

@@ -75,8 +75,8 @@ pub fn denies(rules: &[Rule], names: &[&str]) -> bool {
     matches(false) && !matches(true)
 }
 
-/// The rules of one owner, and when they were read.
-type Read = (Timestamp, Arc<[Rule]>);
+/// What is in memory: the rules by their owner, and since when.
+type Cache = HashMap<String, (Timestamp, Arc<[Rule]>)>;
 
 /// The rules of one network.
 pub struct Rules {
@@ -84,7 +84,7 @@ pub struct Rules {
     store: Store,
     adapter: Arc<dyn Adapter>,
     clock: Clock,
-    cache: Mutex<HashMap<String, Read>>,
+    cache: Mutex<Cache>,
 }
 
 impl Rules {
@@ -164,7 +164,7 @@ impl Rules {
         self.cache().remove(owner);
     }
 
-    fn cache(&self) -> MutexGuard<'_, HashMap<String, Read>> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

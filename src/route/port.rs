@@ -119,6 +119,10 @@ impl CorePort for Port {
         async move { !matches!(self.rules.between(user, person).await, Ok(Some(_))) }.boxed()
     }
 
+    fn is_user<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
+        async move { self.linked(person, user).await.unwrap_or(false) }.boxed()
+    }
+
     fn hosts(&self) -> Vec<String> {
         self.access.hosts()
     }
@@ -153,6 +157,11 @@ impl CorePort for Port {
 }
 
 impl Port {
+    async fn linked(&self, person: &PersonId, user: &UserId) -> Result<bool, StoreError> {
+        let link = self.store.link_of(&self.network, &self.adapter.print_person(person)).await?;
+        Ok(link.is_some_and(|link| link.user == user.to_string()))
+    }
+
     async fn commit(&self, submission: Submission) -> Result<Accepted, Closed> {
         let network = self.network.to_string();
         let mut original = submission.original;
@@ -185,9 +194,7 @@ impl Port {
                 && inbound.sender != *person
             {
                 // Somebody else speaks in a chat of two: the user, if that account is theirs.
-                let printed = self.adapter.print_person(&inbound.sender);
-                let link = self.store.link_of(&self.network, &printed).await.map_err(closed)?;
-                if link.is_some_and(|link| link.user == user.to_string()) {
+                if self.linked(&inbound.sender, user).await.map_err(closed)? {
                     item.speaker = Speaker::User { id: user.clone(), name: inbound.sender_name.clone() };
                 }
             }

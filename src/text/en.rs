@@ -187,6 +187,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("link.no-code", "This is no code. A code has ten letters and digits."),
     en("link.no-links", "There are no such links."),
     en("link.none", "No code was sent to you, or it was used already. Please start again."),
+    en("link.own-words", "(you, elsewhere) {text}"),
     en("link.removed", "{who} is not linked any more."),
     en("link.sent", "A code is on its way to {who}. It holds for 15 minutes."),
     en("link.taken", "{who} is linked to somebody else. Ask the admin of this gateway if that is wrong."),

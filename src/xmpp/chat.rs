@@ -72,10 +72,8 @@ impl Talks {
             let rest = if command.replace(' ', "-") == found.name { "" } else { rest.trim() };
             let reply = commander.start(user, found.name, Vec::new(), words.lang).await;
             if let (false, Reply::Ask { session, form, .. }) = (rest.is_empty(), &reply)
-                && let Some(field) = form.fields.first()
-                && let Some(value) = value_of(field, rest)
+                && let Some(answers) = answers_in(form, rest)
             {
-                let answers = Answers::from([(field.name.to_owned(), value)]);
                 let reply = commander.act(user, session, Action::Next, &answers, words.lang).await;
                 return self.show(commander, user, reply, words);
             }
@@ -199,6 +197,24 @@ fn value_of(field: &Field, text: &str) -> Option<String> {
                 .map(|(value, _)| value.clone())
         }
     }
+}
+
+/// What stands behind a command's name: the answer to its first question, and where that is a choice, the answer to the
+/// second one behind it.
+fn answers_in(form: &Form, rest: &str) -> Option<Answers> {
+    let first = form.fields.first()?;
+    let (text, more) = match (&first.kind, form.fields.get(1)) {
+        (FieldKind::Choice(_), Some(second)) => match rest.split_once(char::is_whitespace) {
+            Some((text, more)) => (text, Some((second, more.trim()))),
+            None => (rest, None),
+        },
+        _ => (rest, None),
+    };
+    let mut answers = Answers::from([(first.name.to_owned(), value_of(first, text)?)]);
+    if let Some((second, more)) = more {
+        answers.insert(second.name.to_owned(), value_of(second, more)?);
+    }
+    Some(answers)
 }
 
 fn question(field: &Field, words: Words<'_>) -> Vec<String> {

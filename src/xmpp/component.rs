@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use portway_bridges::api::{
-    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind, UserId,
+    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind, Text, UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
@@ -347,7 +347,11 @@ impl Component {
                     ..Meta::default()
                 };
                 parts.router.said(&chat);
-                let speaker = Speaker::User { id: user, name: nick };
+                let name = match nick {
+                    Some(nick) => Some(nick),
+                    None => parts.doors.chosen_name(&user).await,
+                };
+                let speaker = Speaker::User { id: user, name };
                 parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
             }
             Parsed::Typing(active) => {
@@ -403,6 +407,12 @@ impl Component {
 
     /// The item with a name for its speaker: clients that do not take the escapes out of addresses show nothing better.
     fn named<'a>(&self, item: &'a Item) -> Cow<'a, Item> {
+        if let (Speaker::User { .. }, Kind::Text(text)) = (&item.speaker, &item.kind) {
+            // The user's own words from elsewhere, where nothing better can show whose they are.
+            let sentence = Sentence::new("link.own-words").with("text", text.body.clone());
+            let body = self.0.parts.texts.text(&sentence, item.meta.lang.as_deref());
+            return Cow::Owned(Item { kind: Kind::Text(Text { body, ..text.clone() }), ..item.clone() });
+        }
         let shown = matches!(item.kind, Kind::Text(_) | Kind::Edit { .. } | Kind::File(_) | Kind::Location { .. });
         let (Speaker::Person { id, name: None }, true) = (&item.speaker, shown) else { return Cow::Borrowed(item) };
         let name = Some(self.0.parts.adapter.print_person(id));

@@ -116,6 +116,12 @@ impl Doors {
         }
     }
 
+    /// The name that a user has chosen to go by, if any.
+    pub async fn chosen_name(&self, user: &UserId) -> Option<String> {
+        let choices = self.commander.house.choices(user).await.ok()??;
+        Some(choices.name).filter(|name| !name.is_empty())
+    }
+
     /// What keeps a user from writing to anybody at all, or this person: a rule, or that they must register first.
     pub async fn keeps_out(
         &self,

@@ -38,7 +38,9 @@ pub fn element(form: &Form, fault: Option<&Sentence>, form_type: Option<&str>, w
     for note in fault.into_iter().chain(&form.notes) {
         x.append_child(xml::text("instructions", NS, &words.say(note)));
     }
-    x.append_children(form_type.map(hidden));
+    if let Some(form_type) = form_type {
+        x.append_child(hidden(form_type));
+    }
     for field in &form.fields {
         let type_ = match &field.kind {
             FieldKind::Text => "text-single",
@@ -86,16 +88,4 @@ pub fn answers(x: &Element) -> Option<Answers> {
         Some((field.attr("var")?.to_owned(), value))
     };
     Some(fields.filter_map(pair).collect())
-}
-
-trait AppendAll {
-    fn append_children(&mut self, children: impl IntoIterator<Item = Element>);
-}
-
-impl AppendAll for Element {
-    fn append_children(&mut self, children: impl IntoIterator<Item = Element>) {
-        for child in children {
-            self.append_child(child);
-        }
-    }
 }

@@ -86,7 +86,7 @@ async fn nodes(gateway: &mut Gateway, to: &str) -> (String, String) {
 const WITH_ADMINS: &str = "[limits]\nuser_rate = 0\n";
 
 async fn with_admins() -> Gateway {
-    Gateway::with_gateway(
+    Gateway::configured(
         "admins = [\"admin@bench.example\", \"j%l@bench.example\"]\ncontact = [\"mailto:help@bench.example\", \"https://bench.example/help\"]\n",
         WITH_ADMINS,
     )

@@ -6,10 +6,13 @@ mod support;
 
 mod about;
 mod addresses;
+mod commands;
 mod disco;
 mod faces;
 mod link;
 mod manners;
+mod people;
 mod process;
 mod security;
+mod sessions;
 mod tls;

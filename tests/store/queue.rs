@@ -227,6 +227,34 @@ pub async fn dead_letters_keep_the_body_and_come_in_pages(rig: Rig) {
     assert_eq!(only, [all[1].clone()]);
 }
 
+pub async fn a_dead_letter_ends_once_and_what_takes_its_place_waits(rig: Rig) {
+    let store = rig.open().await;
+    let ids = put(&store, vec![guarded("a", "1"), event("a", "2")]).await;
+    let dead = Settle::Dead { id: ids[0], condition: Condition::RemoteServerTimeout, error: String::new() };
+    settle(&store, vec![dead]).await;
+    // What waits is no letter; nothing is written then.
+    assert_eq!(store.end_letter(ids[1], Some(event("a", "9"))).await, Ok(false));
+    assert_eq!(store.end_letter(ids[0], Some(guarded("a", "1"))).await, Ok(true));
+    assert_eq!(store.end_letter(ids[0], None).await, Ok(false));
+    assert_eq!(store.dead_letters(None, None, 10).await, Ok(Vec::new()));
+    let waiting = store.pending(NET, Direction::ToNetwork, None, None, 10).await.expect("a read");
+    let bodies: Vec<&[u8]> = waiting.iter().map(|row| row.body.as_slice()).collect();
+    assert_eq!(bodies, [b"body of 2".as_slice(), b"body of 1"]);
+}
+
+pub async fn chats_are_found_by_how_their_keys_begin(rig: Rig) {
+    let store = rig.open().await;
+    put(
+        &store,
+        ["d/a/1", "d/a/2", "d/a/\u{1f600}", "d/ab/1", "d/A/1", "d/a_/1"].map(|chat| event(chat, chat)).to_vec(),
+    )
+    .await;
+    let found = store.chats(NET, "d/a/", None, 10).await.expect("a read");
+    assert_eq!(found, ["d/a/1", "d/a/2", "d/a/\u{1f600}"]);
+    assert_eq!(store.chats(NET, "d/a/", Some("d/a/1"), 1).await.expect("a read"), ["d/a/2"]);
+    assert_eq!(store.chats("other", "d/a/", None, 10).await, Ok(Vec::new()));
+}
+
 pub async fn depth_counts_what_waits_and_what_is_dead(rig: Rig) {
     let store = rig.open().await;
     assert_eq!(store.depth().await, Ok(Vec::new()));

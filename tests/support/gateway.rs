@@ -48,15 +48,15 @@ impl Gateway {
 
     /// With more in its configuration.
     pub async fn with(more: &str) -> Self {
-        Self::with_gateway("", more).await
+        Self::configured("", more).await
     }
 
-    /// With more keys in the section of the gateway, and more sections.
-    pub async fn with_gateway(keys: &str, more: &str) -> Self {
+    /// With more in the section of the gateway, and more sections.
+    pub async fn configured(gateway: &str, more: &str) -> Self {
         let dir = Dir::new();
         let server = FakeServer::start(&[(US, "a-secret-of-the-component")]).await;
         let config = format!(
-            "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n{keys}[xmpp]\nport = {}\n[http]\nlisten = \"127.0.0.1:0\"\n{more}\
+            "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n{gateway}[xmpp]\nport = {}\n[http]\nlisten = \"127.0.0.1:0\"\n{more}\
              [network.loopback]\ncomponent = \"{US}\"\nsecret = \"a-secret-of-the-component\"\nlisten = \"127.0.0.1:0\"\n",
             dir.0,
             server.port()

@@ -198,7 +198,14 @@ impl Session<'_> {
             return self.say("452 4.5.3 too many recipients").await;
         }
         let recipient = self.state.users(self.core).recipient(&path);
+        // Whoever the envelope says it is: what the mail itself says is looked at when it is there.
+        let sender = self.transaction.from.as_deref().and_then(address::person).map(|from| address::canonical(&from));
+        let kept_out = match (&recipient, &sender) {
+            (Recipient::User(user), Some(sender)) => !self.core.may_reach(sender, user).await,
+            _ => false,
+        };
         let answer = match &recipient {
+            Recipient::User(user) if kept_out && self.core.allows(user) => "550 5.7.1 this user takes no mail from you",
             Recipient::User(user) if self.core.allows(user) => {
                 let admitted = self.state.rate.admit(user, self.state.config.max_rate, self.core.now());
                 if admitted { "250 2.1.5 ok" } else { "451 4.7.1 too many mails for this user, come back later" }

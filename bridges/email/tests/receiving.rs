@@ -9,7 +9,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::peer::{Script, roots};
 use super::wire::{Client, dialogue, session};
-use super::{World, file, juliet, soon, state, text};
+use super::{World, bob, file, juliet, soon, state, text};
 use crate::api::testkit::MemoryCore;
 use crate::api::{Chat, Kind, UserId};
 use crate::email::config::Place;
@@ -44,6 +44,28 @@ async fn lmtp_answers_for_each_recipient_and_commits_first() {
     assert!(
         matches!(&events[0].chat, Chat::Direct { user, .. } if *user == UserId::parse("juliet@capulet.lit").unwrap())
     );
+}
+
+#[tokio::test]
+async fn whoever_is_kept_out_hears_it_at_the_recipient() {
+    let core = MemoryCore::new(&["capulet.lit"]);
+    core.keep_out(&bob(), &juliet());
+    let answers = dialogue(
+        "lmtp",
+        &core,
+        &[
+            "LHLO mx\r\n",
+            "MAIL FROM:<BOB@Example.com>\r\n",
+            "RCPT TO:<juliet@mail.x>\r\n",
+            "RCPT TO:<romeo@mail.x>\r\n",
+            "RSET\r\n",
+            "MAIL FROM:<carl@example.com>\r\n",
+            "RCPT TO:<juliet@mail.x>\r\n",
+            "QUIT\r\n",
+        ],
+    )
+    .await;
+    assert_eq!(codes(&answers), ["220", "250", "250", "550", "250", "250", "250", "250", "221"]);
 }
 
 #[tokio::test]

@@ -246,3 +246,30 @@ async fn a_person_s_name_is_asked_of_the_homeserver() {
     assert_eq!(world.adapter.name(&alice()).await.as_deref(), world.stub.name(ALICE).as_deref());
     assert_eq!(world.adapter.name(&PersonId::new("nobody", "hs").unwrap()).await, None);
 }
+
+#[tokio::test]
+async fn the_ghost_leaves_whoever_is_blocked_and_a_later_message_makes_another_room() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let room = world.only_room();
+    soon(world.adapter.blocked(&romeo(), &alice())).await;
+    assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Leave));
+    // Nobody to leave is no fault.
+    soon(world.adapter.blocked(&romeo(), &alice())).await;
+    world.deliver(hello(2)).await.unwrap();
+    assert_eq!(world.stub.rooms().len(), 2);
+}
+
+#[tokio::test]
+async fn people_are_found_in_the_homeserver_s_directory_and_our_ghosts_are_not() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    world.stub.add_user("@alina:other.test", "Alina");
+    let found = soon(world.adapter.search("ali", 10)).await;
+    let expected = [(alice(), "Alice"), (PersonId::new("alina", "other.test").unwrap(), "Alina")];
+    assert_eq!(found, expected.map(|(person, name)| (person, Some(name.to_owned()))));
+    assert_eq!(soon(world.adapter.search("romeo", 10)).await, []);
+    assert_eq!(soon(world.adapter.search("ali", 1)).await.len(), 1);
+    world.stub.fail(Fault::once("user_directory", 500, "M_UNKNOWN", "broken"));
+    assert_eq!(soon(world.adapter.search("ali", 10)).await, []);
+}

@@ -55,6 +55,18 @@ async fn an_invitation_by_who_may_not_reach_the_user_is_declined() {
 }
 
 #[tokio::test]
+async fn an_invitation_by_somebody_who_is_kept_out_is_declined() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    world.memory.keep_out(&alice(), &romeo());
+    let room = world.stub.make_room(None, &[ALICE]);
+    let invite = world.stub.change_member(&room, ALICE, ROMEO, Member::Invite, json!({ "is_direct": true }));
+    world.push("1", &[invite]).await;
+    assert_eq!(world.stub.member(&room, ROMEO), Some(Member::Leave));
+    assert_eq!(world.memory.events(), []);
+}
+
+#[tokio::test]
 async fn an_invitation_to_a_room_is_offered_to_the_user() {
     let world = World::start().await;
     let room = world.stub.make_room(None, &[ALICE, "@bob:hs.test", "@carol:hs.test"]);
@@ -273,4 +285,23 @@ async fn an_upgraded_chat_is_followed() {
         assert_eq!(world.stub.sent(&next).len(), 1, "{open}");
     }
     assert_eq!(world.memory.events(), []);
+}
+
+/// The user has let their own account into the chat; what it says there is theirs, in the chat with the other one.
+#[tokio::test]
+async fn the_user_s_own_account_speaks_in_the_chat_with_the_other_one() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let room = world.only_room();
+    let own = PersonId::new("romeo", "hs.test").unwrap();
+    let said = |id: &str, body: &str| {
+        json!({ "event_id": id, "type": "m.room.message", "room_id": room, "sender": "@romeo:hs.test",
+                "origin_server_ts": 1, "content": { "msgtype": "m.text", "body": body } })
+    };
+    world.push("1", &[said("$1", "before")]).await;
+    world.memory.link(&own, &romeo());
+    world.push("2", &[said("$2", "after")]).await;
+    let chats: Vec<_> = world.memory.events().into_iter().map(|event| (event.chat, event.sender)).collect();
+    let with = |person: &PersonId| Chat::Direct { user: romeo(), person: person.clone() };
+    assert_eq!(chats, [(with(&own), own.clone()), (with(&alice()), own.clone())]);
 }

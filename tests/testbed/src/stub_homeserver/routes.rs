@@ -28,6 +28,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/account/whoami", get(whoami))
         .route("/register", post(register))
         .route("/profile/{user}", get(profile))
+        .route("/user_directory/search", post(search))
         .route("/profile/{user}/displayname", put(rename))
         .route("/createRoom", post(create))
         .route("/directory/room/{alias}", get(directory))
@@ -150,6 +151,18 @@ async fn profile(State(shared): Stub, Path(user): Path<String>) -> Response {
         let picture = world.pictures.get(&user);
         json!({ "displayname": name, "avatar_url": picture })
     }))
+}
+
+/// Users whose id or name holds the term, whatever its case.
+async fn search(State(shared): Stub, body: Bytes) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let term = body["search_term"].as_str().unwrap_or_default().to_lowercase();
+    let limit = body["limit"].as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(10);
+    let world = shared.world();
+    let found = world.users.iter().filter(|(id, name)| format!("{id} {name}").to_lowercase().contains(&term));
+    let results: Vec<Value> =
+        found.take(limit).map(|(id, name)| json!({ "user_id": id, "display_name": name })).collect();
+    answer(Ok(json!({ "limited": false, "results": results })))
 }
 
 async fn rename(

@@ -1,0 +1,254 @@
+//! The three front doors (D9, D10, D13): registration, ad-hoc commands and plain chat; and who may open them (S1).
+
+use minidom::Element;
+
+use crate::support::gateway::{BALCONY, Gateway, JULIET, US, body, error};
+
+const COMMANDS: &str = "http://jabber.org/protocol/commands";
+const DATA: &str = "jabber:x:data";
+const REGISTER: &str = "jabber:iq:register";
+const ITEMS: &str = "http://jabber.org/protocol/disco#items";
+const NURSE: &str = "nurse@bench.example/house";
+const EVE: &str = "eve@evil.example/x";
+
+async fn open() -> Gateway {
+    Gateway::configured("admins = [\"nurse@bench.example\"]\n", "[limits]\nuser_rate = 0\n").await
+}
+
+async fn command(gateway: &mut Gateway, from: &str, attributes: &str, payload: &str) -> Element {
+    let command = format!("<command xmlns='{COMMANDS}' {attributes}>{payload}</command>");
+    gateway.iq("set", from, US, &command).await
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let fields = fields.iter().map(|(name, value)| format!("<field var='{name}'><value>{value}</value></field>"));
+    format!("<x xmlns='{DATA}' type='submit'>{}</x>", fields.collect::<String>())
+}
+
+/// The payload of an answer to a command, with its status and session.
+fn inner(answer: &Element) -> (Element, String, String) {
+    assert_eq!(answer.attr("type"), Some("result"), "{}", String::from(answer));
+    let command = answer.get_child("command", COMMANDS).expect("a command").clone();
+    let text = |name: &str| command.attr(name).unwrap_or_default().to_owned();
+    let (status, session) = (text("status"), text("sessionid"));
+    (command, status, session)
+}
+
+fn note(command: &Element) -> String {
+    command.get_child("note", COMMANDS).map(Element::text).unwrap_or_default()
+}
+
+async fn registered(gateway: &mut Gateway) -> bool {
+    let answer = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{REGISTER}'/>")).await;
+    answer.get_child("query", REGISTER).expect("a query").has_child("registered", REGISTER)
+}
+
+/// Says something to the gateway and returns its answer.
+async fn chat(gateway: &mut Gateway, from: &str, text: &str) -> String {
+    gateway.send(&format!("<message from='{from}' to='{US}' type='chat' id='c'><body>{text}</body></message>")).await;
+    let to = from.to_owned();
+    let answer = gateway
+        .stanza(move |stanza| {
+            stanza.name() == "message" && stanza.attr("from") == Some(US) && stanza.attr("to") == Some(&to)
+        })
+        .await;
+    body(&answer)
+}
+
+async fn subscribed_to(gateway: &mut Gateway) {
+    let asked = gateway.stanza(|stanza| stanza.name() == "presence" && stanza.attr("type") == Some("subscribe")).await;
+    assert_eq!((asked.attr("from"), asked.attr("to")), (Some(US), Some(JULIET)));
+}
+
+#[tokio::test]
+async fn d9_d10_registration_by_form_its_change_and_its_end() {
+    let mut gateway = open().await;
+    let answer = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{REGISTER}'/>")).await;
+    let query = answer.get_child("query", REGISTER).expect("a query");
+    assert!(query.has_child("instructions", REGISTER) && query.has_child("nick", REGISTER));
+    assert!(query.get_child("instructions", REGISTER).expect("words").text().contains("optional"));
+    let x = query.get_child("x", DATA).expect("a form");
+    assert!(x.children().any(|field| field.attr("var") == Some("FORM_TYPE")));
+    let set = format!("<query xmlns='{REGISTER}'>{}</query>", form(&[("name", "Juliet"), ("announcements", "0")]));
+    assert_eq!(gateway.iq("set", BALCONY, US, &set).await.attr("type"), Some("result"));
+    subscribed_to(&mut gateway).await;
+    assert!(registered(&mut gateway).await);
+    // The gateway answers a subscription with its own presence (XEP-0100, section 4.1.1).
+    gateway.send(&format!("<presence from='{JULIET}' to='{US}' type='subscribe'/>")).await;
+    gateway.stanza(|stanza| stanza.name() == "presence" && stanza.attr("type") == Some("subscribed")).await;
+    gateway.stanza(|stanza| stanza.name() == "presence" && stanza.attr("type").is_none()).await;
+    // Changed by a client without forms; it outlives a restart.
+    let set = format!("<query xmlns='{REGISTER}'><nick>Giulietta</nick></query>");
+    assert_eq!(gateway.iq("set", BALCONY, US, &set).await.attr("type"), Some("result"));
+    gateway.restart().await;
+    let answer = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{REGISTER}'/>")).await;
+    let query = answer.get_child("query", REGISTER).expect("a query");
+    assert_eq!(query.get_child("nick", REGISTER).expect("a nick").text(), "Giulietta");
+    // A wrong answer names its field.
+    let set = format!("<query xmlns='{REGISTER}'>{}</query>", form(&[("announcements", "maybe")]));
+    let (_, condition, text, _) = error(&gateway.iq("set", BALCONY, US, &set).await);
+    assert!(condition == "not-acceptable" && text.contains("Announcements"), "{text}");
+    let remove = format!("<query xmlns='{REGISTER}'><remove/></query>");
+    assert_eq!(gateway.iq("set", BALCONY, US, &remove).await.attr("type"), Some("result"));
+    for type_ in ["unsubscribe", "unsubscribed", "unavailable"] {
+        gateway.stanza(|stanza| stanza.name() == "presence" && stanza.attr("type") == Some(type_)).await;
+    }
+    assert!(!registered(&mut gateway).await);
+    let again = gateway.iq("set", BALCONY, US, &remove).await;
+    assert_eq!(error(&again).1, "registration-required");
+}
+
+#[tokio::test]
+async fn d9_d13_commands_are_listed_run_left_and_refused() {
+    let mut gateway = open().await;
+    let items = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{ITEMS}' node='{COMMANDS}'/>")).await;
+    let nodes = |items: &Element| -> Vec<String> {
+        let items = items.get_child("query", ITEMS).expect("a query").children();
+        items.map(|item| item.attr("node").unwrap_or_default().to_owned()).collect()
+    };
+    let own = nodes(&items);
+    assert!(own.contains(&"register".to_owned()) && !own.contains(&"users".to_owned()), "{own:?}");
+    for node in [COMMANDS, "register"] {
+        let ask = format!("<query xmlns='http://jabber.org/protocol/disco#info' node='{node}'/>");
+        let info = gateway.iq("get", BALCONY, US, &ask).await;
+        assert!(String::from(&info).contains("automation"), "{node}");
+    }
+    // Left in the middle: nothing has happened.
+    let (_, status, session) = inner(&command(&mut gateway, BALCONY, "node='register'", "").await);
+    assert_eq!(status, "executing");
+    let cancel = format!("node='register' sessionid='{session}' action='cancel'");
+    assert_eq!(inner(&command(&mut gateway, BALCONY, &cancel, "").await).1, "canceled");
+    assert!(!registered(&mut gateway).await);
+    let late = command(&mut gateway, BALCONY, &format!("node='register' sessionid='{session}'"), "").await;
+    assert!(String::from(&late).contains("session-expired") && error(&late).1 == "not-allowed");
+    // Done.
+    let (asked, _, session) = inner(&command(&mut gateway, BALCONY, "node='register' action='execute'", "").await);
+    let actions = asked.get_child("actions", COMMANDS).expect("actions");
+    assert!(actions.attr("execute") == Some("complete") && !actions.has_child("prev", COMMANDS));
+    let complete = format!("node='register' sessionid='{session}' action='complete'");
+    let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &complete, &form(&[("name", "J")])).await);
+    assert!(status == "completed" && note(&answer).contains("registered"), "{}", note(&answer));
+    subscribed_to(&mut gateway).await;
+    assert!(registered(&mut gateway).await);
+    // Two steps, and back.
+    let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='link'", "").await);
+    let next = format!("node='link' sessionid='{session}' action='next'");
+    let (second, _, _) = inner(&command(&mut gateway, BALCONY, &next, &form(&[("who", "bob@loopback")])).await);
+    assert!(second.get_child("actions", COMMANDS).expect("actions").has_child("prev", COMMANDS));
+    let prev = format!("node='link' sessionid='{session}' action='prev'");
+    let (first, _, _) = inner(&command(&mut gateway, BALCONY, &prev, "").await);
+    assert!(String::from(&first).contains("bob@loopback"));
+    // What the protocol does not know.
+    for (attributes, condition, what) in [
+        ("node='register' sessionid='x' action='dance'", "bad-request", "malformed-action"),
+        ("node='register' action='next'", "bad-request", "bad-sessionid"),
+        ("node='nonsense'", "item-not-found", "nonsense"),
+    ] {
+        let answer = command(&mut gateway, BALCONY, attributes, "").await;
+        assert!(error(&answer).1 == condition && String::from(&answer).contains(what), "{attributes}");
+    }
+}
+
+#[tokio::test]
+async fn d9_d13_plain_chat_does_the_same() {
+    let mut gateway = open().await;
+    let hi = chat(&mut gateway, BALCONY, "hi").await;
+    assert_eq!(hi.lines().count(), 2, "{hi}");
+    let help = chat(&mut gateway, BALCONY, "Help").await;
+    assert!(help.contains("1. register") && help.contains("cancel") && !help.contains("dead-letters"), "{help}");
+    // Left in the middle.
+    let asked = chat(&mut gateway, BALCONY, "register").await;
+    assert!(asked.contains("optional") && asked.contains("Name"), "{asked}");
+    assert!(chat(&mut gateway, BALCONY, "cancel").await.starts_with("Cancelled"));
+    assert!(!registered(&mut gateway).await);
+    // By its number, with a wrong answer and a step back.
+    chat(&mut gateway, BALCONY, "1").await;
+    assert!(chat(&mut gateway, BALCONY, "Juliet").await.contains("1. "));
+    assert!(chat(&mut gateway, BALCONY, "prev").await.contains("Name"));
+    chat(&mut gateway, BALCONY, "Giulietta").await;
+    chat(&mut gateway, BALCONY, "1").await;
+    assert!(chat(&mut gateway, BALCONY, "perhaps").await.contains("yes or no"));
+    assert!(chat(&mut gateway, BALCONY, "yes").await.contains("You are registered"));
+    subscribed_to(&mut gateway).await;
+    assert!(registered(&mut gateway).await);
+    // Anything pasted.
+    let pasted = chat(&mut gateway, BALCONY, "bob@loopback").await;
+    assert!(pasted.contains(&format!("xmpp:bob%25loopback@{US}?message")), "{pasted}");
+    let status = chat(&mut gateway, BALCONY, "status").await;
+    assert!(status.contains("registered") && status.contains("0 messages"), "{status}");
+    let export = chat(&mut gateway, BALCONY, "export").await;
+    let json: serde_json::Value = serde_json::from_str(export.split_once('\n').expect("two parts").1).expect("JSON");
+    assert_eq!((json["user"].as_str(), json["choices"]["name"].as_str()), (Some(JULIET), Some("Giulietta")));
+    let leaving = chat(&mut gateway, BALCONY, "unregister").await;
+    assert!(leaving.contains("deletes"), "{leaving}");
+    assert!(chat(&mut gateway, BALCONY, "no").await.contains("Nothing"));
+    assert!(registered(&mut gateway).await);
+    chat(&mut gateway, BALCONY, "unregister").await;
+    assert!(chat(&mut gateway, BALCONY, "yes").await.contains("not registered any more"));
+    assert!(!registered(&mut gateway).await);
+}
+
+#[tokio::test]
+async fn s1_a_stranger_gets_nowhere_and_a_user_is_no_admin() {
+    let mut gateway = open().await;
+    for payload in [
+        format!("<command xmlns='{COMMANDS}' node='register'/>"),
+        format!("<query xmlns='{REGISTER}'><nick>eve</nick></query>"),
+        format!("<query xmlns='{REGISTER}'><remove/></query>"),
+        "<query xmlns='jabber:iq:search'><nick>a</nick></query>".to_owned(),
+    ] {
+        let answer = gateway.iq("set", EVE, US, &payload).await;
+        assert_eq!(error(&answer).1, "registration-required", "{payload}");
+    }
+    let items = gateway.iq("get", EVE, US, &format!("<query xmlns='{ITEMS}' node='{COMMANDS}'/>")).await;
+    assert_eq!(items.get_child("query", ITEMS).expect("a query").children().count(), 0);
+    for node in ["users", "queue", "dead-letters", "links", "disconnect", "rules", "announce", "log-level"] {
+        let answer = command(&mut gateway, BALCONY, &format!("node='{node}'"), "").await;
+        assert_eq!(error(&answer).1, "forbidden", "{node}");
+        assert!(chat(&mut gateway, BALCONY, node).await.contains("admins"), "{node}");
+        assert_eq!(inner(&command(&mut gateway, NURSE, &format!("node='{node}'"), "").await).0.name(), "command");
+    }
+}
+
+#[tokio::test]
+async fn s1_where_registering_is_required_nobody_writes_without_and_where_it_is_closed_nobody_registers() {
+    let mut gateway = Gateway::configured("registration = \"required\"\n", "[limits]\nuser_rate = 0\n").await;
+    gateway.say("m1", "bob%loopback", "hi", "").await;
+    let (type_, condition, text, _) = error(&gateway.answer("m1").await);
+    assert_eq!((type_.as_str(), condition.as_str()), ("auth", "registration-required"));
+    assert!(text.contains("register"), "{text}");
+    let set = format!("<query xmlns='{REGISTER}'><nick>J</nick></query>");
+    assert_eq!(gateway.iq("set", BALCONY, US, &set).await.attr("type"), Some("result"));
+    gateway.say("m2", "bob%loopback", "again", "").await;
+    assert_eq!(gateway.item("text").await.body.as_deref(), Some("again"));
+
+    let mut gateway = Gateway::configured("registration = \"closed\"\n", "[limits]\nuser_rate = 0\n").await;
+    let answer = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{REGISTER}'/>")).await;
+    assert_eq!(error(&answer).1, "not-allowed");
+    assert!(!chat(&mut gateway, BALCONY, "help").await.contains(". register:"));
+    gateway.say("m3", "bob%loopback", "free", "").await;
+    assert_eq!(gateway.item("text").await.body.as_deref(), Some("free"));
+}
+
+/// An admin looks after what could not be delivered, and speaks to all who have registered.
+#[tokio::test]
+async fn d9_an_admin_s_commands_work() {
+    let mut gateway = open().await;
+    gateway.peer.fail("bob@loopback", Some("permanent")).await;
+    gateway.say("m1", "bob%loopback", "lost and found", "").await;
+    assert_eq!(gateway.answer("m1").await.attr("type"), Some("error"));
+    let letters = chat(&mut gateway, NURSE, "dead-letters list").await;
+    let number = letters.split(' ').next().expect("a number").to_owned();
+    gateway.peer.fail("bob@loopback", None).await;
+    assert!(chat(&mut gateway, NURSE, &format!("dead-letters retry {number}")).await.contains("Done"), "{letters}");
+    assert_eq!(gateway.item("text").await.body.as_deref(), Some("lost and found"));
+    assert!(chat(&mut gateway, NURSE, &format!("dead-letters drop {number}")).await.contains("no letter"));
+
+    let set = format!("<query xmlns='{REGISTER}'><nick>J</nick></query>");
+    gateway.iq("set", BALCONY, US, &set).await;
+    assert!(chat(&mut gateway, NURSE, "announce Supper is ready").await.contains("1 users"));
+    let said = gateway.stanza(|stanza| stanza.name() == "message" && stanza.attr("to") == Some(JULIET)).await;
+    assert_eq!(body(&said), "Announcement: Supper is ready");
+    assert_eq!(chat(&mut gateway, NURSE, "users list").await, JULIET);
+    assert!(chat(&mut gateway, NURSE, "log-level debug").await.contains("debug"));
+}
