@@ -137,7 +137,9 @@ fn percent_encoded(text: &str) -> Option<String> {
     if !text.starts_with('%') && text.matches('%').count() < 2 {
         return None;
     }
-    Some(percent_decode(text)).filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
+    // What decoding does not change is not encoded; reading it again would never end.
+    let decoded = Some(percent_decode(text)).filter(|decoded| decoded != text);
+    decoded.filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
 }
 
 fn percent_decode(text: &str) -> String {
@@ -336,6 +338,13 @@ mod tests {
     }
 
     #[test]
+    fn what_looks_encoded_and_is_not_is_read_once() {
+        for text in ["#%%", "#a%zz%hs", "!%%x", "%#", "#%", "#%2523%2525"] {
+            let _ = parse(text);
+        }
+    }
+
+    #[test]
     fn broken_and_too_long() {
         for bad in ["a=%b", "a=4%b", "a=zz%b", "%b", "a%", "!", "#%x", "=ff%b"] {
             assert!(parse(bad).is_err() || matches!(parse(bad), Ok(Parsed::Typed(_))), "{bad}");
@@ -389,6 +398,12 @@ mod tests {
                 let text = format!("{localpart}@matrix.example.org/portway");
                 prop_assert_eq!(xmpp_parsers::jid::Jid::new(&text).unwrap().to_string(), text);
             }
+        }
+
+        /// Made of what the grammar gives a meaning to.
+        #[test]
+        fn nothing_panics_on_our_own_signs(text in "[#!%=\\\\@:a25]{0,40}") {
+            let _ = parse(&text);
         }
 
         #[test]
