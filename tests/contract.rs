@@ -250,6 +250,7 @@ fn each_key_comes_from_the_environment_too_and_each_secret_from_a_file() {
     let value = |section: &str, key: &str| match (section, key) {
         ("gateway", "data_dir") => "/elsewhere",
         ("gateway", "admins") => "[\"nurse@example.org\"]",
+        ("gateway", "contact") => "[\"mailto:help@example.org\"]",
         ("gateway", "allow") => "[\"a.example\", \"b@b.example\"]",
         ("gateway", "registration") => "required",
         ("xmpp", "host") => "localhost",
