@@ -45,4 +45,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.too-big", "This is too big for the gateway."),
     en("core.too-fast", "You are sending faster than this gateway carries. Wait a moment and send it again."),
     en("core.welcome", "This is the {network} gateway. Write to {example} to reach somebody there."),
+    // Contacts.
+    en("roster.full", "You have as many contacts here as this gateway keeps for one user. Remove some first."),
+    en("roster.you", "(you) {text}"),
 ];

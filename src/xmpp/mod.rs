@@ -1,7 +1,7 @@
 //! The XMPP side: the only place that builds or reads XML.
 //!
 //! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
-//! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`muc`] keeps rooms. [`to_stanza`] writes what
+//! messages, [`iq`] answers questions, [`presence`] and [`roster`] are about contacts, [`muc`] keeps rooms. [`to_stanza`] writes what
 //! comes from networks. [`address`] is the grammar of addresses, [`jid`] and [`stanza`] are the types underneath.
 
 pub mod address;
@@ -12,6 +12,7 @@ pub mod iq;
 pub mod jid;
 pub mod muc;
 pub mod presence;
+pub mod roster;
 pub mod stanza;
 pub mod stream;
 pub mod to_stanza;

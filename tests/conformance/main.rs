@@ -9,5 +9,6 @@ mod disco;
 mod link;
 mod manners;
 mod process;
+mod roster;
 mod security;
 mod tls;
