@@ -4,6 +4,7 @@
 //! [`failure`] (what can go wrong), [`sentence`] (what users read), [`network`] (what an adapter is) and [`core`]
 //! (what an adapter may ask of the gateway). [`testkit`] holds the conformance suite that each adapter runs.
 
+pub mod availability;
 pub mod capability;
 pub mod core;
 pub mod event;
@@ -13,6 +14,7 @@ pub mod network;
 pub mod sentence;
 pub mod testkit;
 
+pub use self::availability::{Availability, Reach};
 pub use self::capability::{Batch, Capabilities};
 pub use self::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
 pub use self::event::{Chat, Failed, File, Kind, Membership, Style, Target, Text};

@@ -1,7 +1,9 @@
 //! Pure: from the wire format to events.
 
 use super::wire::Item;
-use crate::api::{Chat, Inbound, ItemId, Kind, Membership, PersonId, RoomId, Target, Text, Timestamp, UserId};
+use crate::api::{
+    Availability, Chat, Inbound, ItemId, Kind, Membership, PersonId, Reach, RoomId, Target, Text, Timestamp, UserId,
+};
 
 /// Reads what a peer said at the time `at`.
 ///
@@ -50,6 +52,21 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
         at,
         kind,
     })
+}
+
+/// Reads how somebody is doing: `here`, `away` or `gone` in the body, and a line about it as the name.
+///
+/// # Errors
+/// A sentence for the peer that says what is missing.
+pub fn availability(item: &Item) -> Result<(PersonId, Availability), String> {
+    let who = person(item.person.as_deref().ok_or("person is missing")?)?;
+    let state = match item.body.as_deref() {
+        Some("here") => Reach::Here,
+        Some("away") => Reach::Away,
+        Some("gone") => Reach::Gone,
+        _ => return Err("body must be here, away or gone".to_owned()),
+    };
+    Ok((who, Availability { state, status: item.name.clone(), idle_since: None }))
 }
 
 fn room(text: &str) -> Result<RoomId, String> {

@@ -6,7 +6,9 @@ mod rooms;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, EventId, Kind, RoomId, Sentence, Signal, SignalKind};
+use portway_bridges::api::{
+    Adapter, Availability, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
 
@@ -337,6 +339,10 @@ impl XmppSide for Component {
         let lang = Some(parts.texts.language(sentence, item.meta.lang.as_deref()));
         let stanza = error::bare(StanzaKind::Message, &from, &to, Some(id), condition, ErrorType::Wait, &text, lang);
         self.send(&stanza, Priority::Normal);
+    }
+
+    fn available(&self, person: &PersonId, availability: Availability) {
+        self.passes_on(person, availability);
     }
 
     fn signal(&self, item: &Item) {

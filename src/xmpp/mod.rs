@@ -18,7 +18,7 @@ pub mod stream;
 pub mod to_stanza;
 pub mod xml;
 
-use portway_bridges::api::{Condition, EventId, Sentence};
+use portway_bridges::api::{Availability, Condition, EventId, PersonId, Sentence};
 
 use self::stanza::OutStanza;
 use crate::route::item::Item;
@@ -33,4 +33,7 @@ pub trait XmppSide: Send + Sync {
 
     /// Passes on what is not worth storing.
     fn signal(&self, item: &Item);
+
+    /// Tells whoever sees a person how they are doing.
+    fn available(&self, person: &PersonId, availability: Availability);
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use minidom::Element;
+use portway_bridges::loopback::wire::Item;
 
 use crate::support::gateway::{BALCONY, Gateway, JULIET, NS, US};
 
@@ -251,4 +252,42 @@ async fn d3_whoever_sees_the_gateway_sees_it_again_when_it_comes_back() {
     let presence = gateway.stanza(|stanza| is(stanza, None, US)).await;
     assert!(presence.has_child("c", "http://jabber.org/protocol/caps"));
     assert_eq!(presence.attr("to"), Some(JULIET));
+}
+
+#[tokio::test]
+async fn xep_0012_0319_how_a_contact_is_doing_is_shown_to_who_is_there_and_to_who_asks() {
+    let mut gateway = Gateway::open().await;
+    let (bob, device) = (format!("bob%loopback@{US}"), format!("bob%loopback@{US}/portway"));
+    let show = |stanza: &Element| stanza.get_child("show", NS).map(Element::text);
+    let last = "<query xmlns='jabber:iq:last'/>";
+    let never = gateway.iq("get", BALCONY, &bob, last).await;
+    assert_eq!(crate::support::gateway::error(&never).1, "item-not-found");
+    subscribe(&mut gateway, "bob").await;
+    gateway.send(&format!("<presence type='probe' from='{BALCONY}' to='{bob}'/>")).await;
+    let first = gateway.stanza(|stanza| is(stanza, None, &device) && stanza.attr("to") == Some(BALCONY)).await;
+    assert_eq!(show(&first), None);
+    gateway.rest().await;
+    let doing = |state: &str, about: Option<&str>| Item {
+        person: Some("bob@loopback".to_owned()),
+        name: about.map(str::to_owned),
+        kind: "presence".to_owned(),
+        body: Some(state.to_owned()),
+        ..Item::default()
+    };
+    gateway.peer.say(std::iter::once(doing("away", Some("at tea")))).await;
+    let away = gateway.stanza(|stanza| is(stanza, None, &device)).await;
+    assert_eq!((away.attr("to"), show(&away).as_deref()), (Some(JULIET), Some("away")));
+    assert_eq!(away.get_child("status", NS).map(Element::text).as_deref(), Some("at tea"));
+    // The next comes too soon to be told to everybody, but whoever asks hears it.
+    gateway.peer.say(std::iter::once(doing("gone", None))).await;
+    gateway.hear("m1", "bob@loopback", "good night").await;
+    gateway.stanza(|stanza| stanza.attr("id") == Some("m1")).await;
+    let rest = gateway.rest().await;
+    assert!(!rest.iter().any(|stanza| is(stanza, None, &device)), "{rest:?}");
+    gateway.send(&format!("<presence type='probe' from='{JULIET}/garden' to='{bob}'/>")).await;
+    let gone = gateway.stanza(|stanza| is(stanza, None, &device)).await;
+    assert_eq!(show(&gone).as_deref(), Some("xa"));
+    let seen = gateway.iq("get", BALCONY, &bob, last).await;
+    let seconds = seen.get_child("query", "jabber:iq:last").and_then(|query| query.attr("seconds")).unwrap();
+    assert!(seconds.parse::<u64>().unwrap() < 60, "{seconds}");
 }

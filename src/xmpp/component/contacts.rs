@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use portway_bridges::api::{Chat, Condition, PersonId, Sentence};
+use portway_bridges::api::{Availability, Chat, Condition, PersonId, Sentence};
 use tracing::{debug, warn};
 
 use super::Component;
 use crate::identity::{Meant, access};
-use crate::store::Subscription;
+use crate::store::{StoreError, Subscription};
 use crate::xmpp::address::{self, Parsed};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::roster::item::{self, Wanted};
 use crate::xmpp::roster::privilege;
+use crate::xmpp::roster::shown::{self, Pass};
 use crate::xmpp::roster::subscription::{Change, inbound, outbound};
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
 use crate::xmpp::stream::Priority;
@@ -129,7 +130,7 @@ impl Component {
     }
 
     /// Every subscription is granted, and asked for in return once: so the user's server tells us when they come and go.
-    async fn subscribe(&self, stanza: &Stanza, from: &Jid, contact: &Contact) -> Result<(), crate::store::StoreError> {
+    async fn subscribe(&self, stanza: &Stanza, from: &Jid, contact: &Contact) -> Result<(), StoreError> {
         let (parts, user) = (&self.0.parts, from.bare_str());
         if !self.0.roster.has_room(user, &contact.key).await? {
             self.refuse_stanza(stanza, Condition::ResourceConstraint, &Sentence::new("roster.full"));
@@ -212,7 +213,7 @@ impl Component {
     }
 
     /// The user has answered a contact, or has turned away from it.
-    async fn changed(&self, from: &Jid, contact: &Contact, change: Change) -> Result<(), crate::store::StoreError> {
+    async fn changed(&self, from: &Jid, contact: &Contact, change: Change) -> Result<(), StoreError> {
         let user = from.bare_str();
         let (before, after) =
             self.0.roster.change(user, &contact.key, move |state| inbound(state, change).state).await?;
@@ -232,7 +233,7 @@ impl Component {
     }
 
     /// A user's server asks how a contact is doing.
-    async fn probe(&self, from: &Jid, contact: &Contact, id: Option<&str>) -> Result<(), crate::store::StoreError> {
+    async fn probe(&self, from: &Jid, contact: &Contact, id: Option<&str>) -> Result<(), StoreError> {
         let user = from.bare_str();
         match self.0.roster.state(user, &contact.key).await? {
             Some(state) if state.from => {}
@@ -275,7 +276,7 @@ impl Component {
         });
     }
 
-    async fn greet(&self, device: &Jid) -> Result<(), crate::store::StoreError> {
+    async fn greet(&self, device: &Jid) -> Result<(), StoreError> {
         let mut sent = 0;
         for key in self.0.roster.seen_by(device.bare_str()).await? {
             if !self.0.roster.online.has(device.bare_str()) {
@@ -351,6 +352,47 @@ impl Component {
         }
     }
 
+    /// Tells users who are there how a contact is doing, where that is news.
+    pub(super) fn passes_on(&self, person: &PersonId, availability: Availability) {
+        let Ok(key) = address::of_person(person) else { return };
+        let now = self.0.parts.clock.now();
+        let wait = match self.0.roster.shown.note(&key, availability, now) {
+            Pass::No => return,
+            Pass::Now => None,
+            Pass::After(wait) => Some(wait),
+        };
+        let this = self.clone();
+        tokio::spawn(async move {
+            if let Some(wait) = wait {
+                tokio::time::sleep(wait).await;
+                if !this.0.roster.shown.due(&key, this.0.parts.clock.now()) {
+                    return;
+                }
+            }
+            let _few = this.0.roster.greeting.clone().acquire_owned().await;
+            if let Err(error) = this.show_to_all(&key).await {
+                warn!(network = %this.0.parts.network, %error, "subscriptions cannot be read");
+            }
+        });
+    }
+
+    async fn show_to_all(&self, key: &str) -> Result<(), StoreError> {
+        let parts = &self.0.parts;
+        let mut after: Option<String> = None;
+        loop {
+            let page = parts.store.subscribers(&parts.network, key, after.as_deref(), BATCH).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (user, _) in page.iter().filter(|(user, state)| state.from && self.0.roster.online.has(user)) {
+                let Ok(user) = Jid::parse(user) else { continue };
+                if let Some(contact) = self.contact_of(&user, key).await {
+                    self.show(&contact, &user).await;
+                }
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     /// A bare presence of a contact: about subscriptions, or a probe.
     fn answer(&self, us: &OurJid, to: &Jid, type_: &str, id: Option<&str>) {
         if let Some(bare) = us.resource(None) {
@@ -365,7 +407,10 @@ impl Component {
             Some(_) => iq::caps(),
             None => iq::gateway_caps(&self.0.parts.descriptor, &self.0.parts.texts),
         };
-        if let Some(presence) = presence::available(&contact.us, to, Some(&name), &caps) {
+        if let Some(mut presence) = presence::available(&contact.us, to, Some(&name), &caps) {
+            if contact.person.is_some() {
+                shown::dress(&mut presence, &self.0.roster.shown.of(&contact.key));
+            }
             self.send(&presence, Priority::Low);
         }
     }

@@ -1,12 +1,15 @@
 //! Contacts: who is subscribed to whom, who is online, and what we may do in users' rosters.
 //!
 //! Reading order: [`subscription`] is the table of RFC 6121, [`online`] who is there, [`privilege`] what the server lets us
-//! do, [`own`] what users have said elsewhere, [`item`] a user's own roster. What happens on a stanza is in `component/contacts.rs`.
+//! do, [`own`] what users have said elsewhere, [`item`] a user's own roster, [`shown`] how
+//! contacts are doing, [`last`] when they were last seen. What happens on a stanza is in `component/contacts.rs`.
 
 pub mod item;
+pub mod last;
 pub mod online;
 pub mod own;
 pub mod privilege;
+pub mod shown;
 pub mod subscription;
 
 use std::collections::HashMap;
@@ -17,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use self::online::Online;
 use self::privilege::Privileges;
+use self::shown::Shown;
 use crate::store::{Store, StoreError, Subscription};
 
 /// How many contacts one user may subscribe to.
@@ -43,6 +47,8 @@ pub struct Roster {
     store: Store,
     /// Who is online.
     pub online: Online,
+    /// How the contacts are doing.
+    pub shown: Shown,
     /// What the servers let us do.
     pub privileges: Privileges,
     /// Keeps greetings few.
@@ -71,6 +77,7 @@ impl Roster {
             network,
             store,
             online: Online::default(),
+            shown: Shown::default(),
             privileges: Privileges::default(),
             greeting: few(),
             changing: few(),
