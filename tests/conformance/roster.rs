@@ -172,6 +172,26 @@ async fn p2_p6_p7_a_contact_is_written_into_the_roster_and_looked_for() {
     }
 }
 
+/// A server that lets us see presence sends us that of everybody.
+#[tokio::test]
+async fn p11_presence_that_a_privilege_brings_is_used_and_never_answered_with_an_error() {
+    let mut gateway = Gateway::for_users(JULIET, "").await;
+    let granted = "<privilege xmlns='urn:xmpp:privilege:2'><perm access='presence' type='managed_entity'/></privilege>";
+    gateway.send(&format!("<message from='bench.example' to='{US}'>{granted}</message>")).await;
+    subscribe(&mut gateway, "bob").await;
+    gateway.rest().await;
+    gateway.send(&format!("<presence from='nurse@bench.example/x' to='{US}' id='nurse'/>")).await;
+    gateway.send(&format!("<presence from='{BALCONY}' to='{US}'/>")).await;
+    let bob = format!("bob%loopback@{US}/portway");
+    gateway.stanza(|stanza| is(stanza, None, &bob) && stanza.attr("to") == Some(BALCONY)).await;
+    let rest = gateway.rest().await;
+    assert!(rest.iter().all(|stanza| stanza.attr("id") != Some("nurse")), "{rest:?}");
+    // Without it, or to a contact, whoever may not is told so.
+    let bare = format!("bob%loopback@{US}");
+    gateway.send(&format!("<presence from='nurse@bench.example/x' to='{bare}' id='nurse-2'/>")).await;
+    assert_eq!(crate::support::gateway::error(&gateway.answer("nurse-2").await).1, "registration-required");
+}
+
 #[tokio::test]
 async fn p4_the_echo_of_what_was_said_in_the_user_s_name_is_not_carried() {
     let mut gateway = Gateway::open().await;

@@ -48,10 +48,15 @@ impl Gateway {
 
     /// With more in its configuration.
     pub async fn with(more: &str) -> Self {
+        Self::for_users("bench.example", more).await
+    }
+
+    /// For these users only: a domain or a bare JID.
+    pub async fn for_users(allow: &str, more: &str) -> Self {
         let dir = Dir::new();
         let server = FakeServer::start(&[(US, "a-secret-of-the-component")]).await;
         let config = format!(
-            "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n[xmpp]\nport = {}\n[http]\nlisten = \"127.0.0.1:0\"\n{more}\
+            "[gateway]\ndata_dir = {:?}\nallow = [{allow:?}]\n[xmpp]\nport = {}\n[http]\nlisten = \"127.0.0.1:0\"\n{more}\
              [network.loopback]\ncomponent = \"{US}\"\nsecret = \"a-secret-of-the-component\"\nlisten = \"127.0.0.1:0\"\n",
             dir.0,
             server.port()

@@ -53,6 +53,14 @@ impl Component {
             return true;
         }
         let parts = &self.0.parts;
+        if let (StanzaKind::Presence, Some(from), Some(to)) = (stanza.kind, &stanza.from, &stanza.to)
+            && to.node().is_none()
+            && matches!(stanza.type_.as_deref(), None | Some("unavailable"))
+            && !parts.access.allows_jid(from)
+        {
+            // A server that shows us its users shows us all of them: those who may not use us have not asked to.
+            return self.0.roster.privileges.of(from.domain()).is_some_and(|grants| grants.presence);
+        }
         let known = self.0.roster.privileges.learn(stanza, &parts.access.hosts());
         if known {
             debug!(network = %parts.network, "the server has said what we may do for its users");

@@ -88,7 +88,7 @@ mod tests {
         let grants = Grants { ns, roster_get: false, roster_set: false, message: true, presence: false };
         let said = rendered(hello(), Some(&grants));
         assert_eq!(said.len(), 1);
-        assert!(said[0].starts_with("<message from='m.capulet.lit' to='capulet.lit'"), "{}", said[0]);
+        assert!(said[0].starts_with("<message from='m.capulet.lit' id='$e' to='capulet.lit'>"), "{}", said[0]);
         assert!(said[0].contains("<body>hello</body>") && said[0].contains("from='juliet@capulet.lit'"), "{}", said[0]);
         assert!(rendered(Kind::Typing { active: true }, Some(&grants)).is_empty());
         let without = Grants { message: false, ..grants };
@@ -100,7 +100,7 @@ mod tests {
         let said = rendered(hello(), None);
         assert!(said[0].contains("<body>(you) hello</body>"), "{}", said[0]);
         assert!(
-            said[0].starts_with("<message from='alice%hs@m.capulet.lit/portway' to='juliet@capulet.lit'"),
+            said[0].starts_with("<message from='alice%hs@m.capulet.lit/portway' id='$e' to='juliet@capulet.lit'"),
             "{said:?}"
         );
         let place = Kind::Location { uri: "geo:1,2".into(), text: None };

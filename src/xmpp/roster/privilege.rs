@@ -207,7 +207,7 @@ mod tests {
         let text = String::from_utf8(bytes).unwrap();
         assert!(
             text.starts_with(
-                "<message from='m.capulet.lit' to='capulet.lit' id='$e'><privilege xmlns='urn:xmpp:privilege:1'>"
+                "<message from='m.capulet.lit' id='$e' to='capulet.lit'><privilege xmlns='urn:xmpp:privilege:1'>"
             ),
             "{text}"
         );
