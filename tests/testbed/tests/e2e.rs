@@ -202,7 +202,7 @@ async fn rooms(world: &mut World) -> Result<()> {
 /// A contact that is added ends up seen from both sides, is seen by each device that comes, and again after a restart.
 async fn contacts(world: &mut World, asks: bool) -> Result<()> {
     let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
-    Matrix::register(world.matrix, "alice").await?;
+    let mut alice_client = Matrix::register(world.matrix, "alice").await?;
     let alice = alice();
     let shown = |stanza: &minidom::Element| {
         stanza.name() == "presence"
@@ -234,6 +234,15 @@ async fn contacts(world: &mut World, asks: bool) -> Result<()> {
     expect_text(&roster, "both")?;
     let mut second = Xmpp::login(world.ports.c2s, "romeo").await?;
     second.wait("alice's presence to the second device", shown).await?;
+    // Whoever shares a room with her sees how she is doing.
+    romeo.say(&alice, "to-share-a-room", "hello").await?;
+    alice_client.accept_invite(&ghost("romeo")).await?;
+    alice_client.wait(&ghost("romeo"), "hello").await?;
+    let path = format!("/presence/{}/status", portway_testbed::matrix::encode(&alice_client.id));
+    let away = serde_json::json!({ "presence": "unavailable", "status_msg": "at tea" });
+    alice_client.ask("PUT", &path, Some(&away)).await?;
+    let is_away = |stanza: &minidom::Element| shown(stanza) && String::from(stanza).contains("at tea");
+    expect_text(&String::from(&romeo.wait("alice's absence", is_away).await?), "away")?;
     world.gateway.kill().await;
     let mut third = Xmpp::login(world.ports.c2s, "romeo").await?;
     world.gateway.start().await?;
