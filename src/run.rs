@@ -210,6 +210,7 @@ fn attach(
         adapter: adapter.clone(),
         store: store.clone(),
         directory: directory.clone(),
+        shown: Arc::default(),
         clock: clock.clone(),
     });
     let rules = Rules::new(id.clone(), store.clone(), adapter.clone(), clock.clone());

@@ -112,6 +112,39 @@ impl Gateway {
         }
         samples
     }
+
+    /// juliet adds contacts.
+    pub async fn add_contacts(&mut self, count: usize) {
+        self.component.send(&presences("type='subscribe'", "juliet@bench.example", count)).await;
+        let mut granted = 0;
+        while granted < count {
+            self.component.serve(|stanza| granted += usize::from(attribute(stanza, "type") == "subscribed")).await;
+        }
+    }
+
+    /// A device of juliet's comes, and her server says so to each contact and asks for each; until it has seen all of
+    /// them. How long that took, and how many stanzas it was sent.
+    pub async fn log_in(&mut self, contacts: usize) -> (Duration, usize) {
+        let (begin, device) = (Instant::now(), "juliet@bench.example/balcony");
+        self.component.send(&presences("", device, contacts)).await;
+        self.component.send(&presences("type='probe'", device, contacts)).await;
+        let (mut seen, mut sent) = (0, 0);
+        while seen < contacts {
+            let count = |stanza: &str| {
+                if attribute(stanza, "to") == device {
+                    sent += 1;
+                    seen += usize::from(stanza.starts_with("<presence") && attribute(stanza, "type").is_empty());
+                }
+            };
+            self.component.serve(count).await;
+        }
+        (begin.elapsed(), sent)
+    }
+}
+
+/// A presence to each contact.
+fn presences(type_: &str, from: &str, count: usize) -> String {
+    (0..count).map(|n| format!("<presence {type_} from='{from}' to='p{n}%loopback@loopback.bench.example'/>")).collect()
 }
 
 fn see(order: &mut Order, line: &ToPeer) {

@@ -40,6 +40,7 @@ async fn main() {
     throughput(scale, store).await;
     matrix(scale, store).await;
     latency().await;
+    login(500).await;
     memory(scale).await;
 }
 
@@ -96,6 +97,15 @@ async fn latency() {
         let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
         println!("{what:<41} {:>9.2} ms median   {:.2} ms at 99 %", at(0.5), at(0.99));
     }
+    gateway.stop().await;
+}
+
+/// A user with so many contacts logs in: how long until their device has seen them all, and what it was sent.
+async fn login(contacts: usize) {
+    let mut gateway = gateway::Gateway::loopback().await;
+    gateway.add_contacts(contacts).await;
+    let (wall, sent) = gateway.log_in(contacts).await;
+    println!("login with {contacts} contacts                   {:>9.1} ms   {sent} stanzas", wall.as_secs_f64() * 1e3);
     gateway.stop().await;
 }
 

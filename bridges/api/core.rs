@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
+use super::availability::Availability;
 use super::event::{Chat, Kind};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
 use super::sentence::Sentence;
@@ -102,6 +103,9 @@ pub trait CorePort: Send + Sync {
 
     /// Passes on what is not worth storing (typing, presence). Dropped where it cannot be passed on at once.
     fn signal(&self, event: Inbound);
+
+    /// Says how somebody (in the canonical spelling) is doing. Not stored; whoever may see it is told, not too often.
+    fn available(&self, _person: &PersonId, _availability: Availability) {}
 
     /// Raw items with a number greater than `after`, oldest first, at most `limit`.
     fn inbox(&self, after: Option<InboxId>, limit: usize) -> BoxFuture<'_, Result<Vec<InboxItem>, Closed>>;

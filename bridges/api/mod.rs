@@ -4,6 +4,7 @@
 //! [`failure`] (what can go wrong), [`sentence`] (what users read), [`network`] (what an adapter is) and [`core`]
 //! (what an adapter may ask of the gateway); [`dns`] is what `portway doctor` asks of names. [`testkit`] holds the conformance suite that each adapter runs.
 
+pub mod availability;
 pub mod capability;
 pub mod core;
 pub mod dns;
@@ -15,6 +16,7 @@ pub mod picture;
 pub mod sentence;
 pub mod testkit;
 
+pub use self::availability::{Availability, Whereabouts};
 pub use self::capability::{Batch, Capabilities};
 pub use self::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
 pub use self::dns::{Dns, DnsError, Question, Record};

@@ -101,6 +101,10 @@ async fn take(core: &Core, state: &State, lines: impl Iterator<Item = Vec<u8>>) 
     let mut ids = Vec::new();
     for line in lines {
         match serde_json::from_slice::<FromPeer>(&line) {
+            Ok(FromPeer::In(item)) if item.kind == "presence" => match from_loopback::availability(&item) {
+                Ok((person, availability)) => core.available(&person, availability),
+                Err(text) => answers.push(ToPeer::Error { text }),
+            },
             Ok(FromPeer::In(item)) => match from_loopback::event(&item, core.now()) {
                 Ok(event) => {
                     if let Chat::Room(room) = &event.chat {

@@ -3,7 +3,9 @@
 use base64::Engine as _;
 
 use super::wire::Item;
-use crate::api::{Chat, Inbound, ItemId, Kind, Membership, PersonId, RoomId, Target, Text, Timestamp, UserId};
+use crate::api::{
+    Availability, Chat, Inbound, ItemId, Kind, Membership, PersonId, Whereabouts, RoomId, Target, Text, Timestamp, UserId,
+};
 
 /// Reads what a peer said at the time `at`.
 ///
@@ -62,6 +64,21 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
 pub fn face(whose: &str, picture: Option<String>) -> Result<(PersonId, Option<Vec<u8>>), String> {
     let decoded = picture.map(|picture| base64::engine::general_purpose::STANDARD.decode(picture)).transpose();
     Ok((person(whose)?, decoded.map_err(|error| error.to_string())?))
+}
+
+/// Reads how somebody is doing: `here`, `away` or `gone` in the body, and a line about it as the name.
+///
+/// # Errors
+/// A sentence for the peer that says what is missing.
+pub fn availability(item: &Item) -> Result<(PersonId, Availability), String> {
+    let who = person(item.person.as_deref().ok_or("person is missing")?)?;
+    let state = match item.body.as_deref() {
+        Some("here") => Whereabouts::Here,
+        Some("away") => Whereabouts::Away,
+        Some("gone") => Whereabouts::Gone,
+        _ => return Err("body must be here, away or gone".to_owned()),
+    };
+    Ok((who, Availability { state, status: item.name.clone(), idle_since: None }))
 }
 
 fn room(text: &str) -> Result<RoomId, String> {

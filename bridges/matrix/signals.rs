@@ -1,4 +1,4 @@
-//! What is not stored: who is writing.
+//! What is not stored: who is writing, and how people are doing.
 
 use serde_json::Value;
 
@@ -6,10 +6,21 @@ use super::adapter::State;
 use super::from_matrix::Event;
 use super::id;
 use super::worker::inbound;
-use crate::api::{Core, Inbound, Kind};
+use crate::api::{Availability, Core, Inbound, Kind, Whereabouts, Timestamp};
 
-/// Passes on who has begun to write and who has stopped.
+/// How many people of one transaction are looked at.
+const PEOPLE: usize = 200;
+
+/// Passes on who has begun to write and who has stopped, and how people are doing.
 pub async fn signals(state: &State, core: &Core, signals: &[Value]) {
+    for signal in signals.iter().filter(|signal| signal["type"] == "m.presence").take(PEOPLE) {
+        let Some(mxid) = signal["sender"].as_str().filter(|mxid| !state.ghosts.ours(mxid)) else { continue };
+        if let (Some(person), Some(availability)) =
+            (id::read_person(mxid), availability(&signal["content"], core.now()))
+        {
+            core.available(&person, availability);
+        }
+    }
     for signal in signals.iter().filter(|signal| signal["type"] == "m.typing") {
         let Some(room) = signal["room_id"].as_str() else { continue };
         let Ok(Some(context)) = state.context(room).await else { continue };
@@ -40,6 +51,46 @@ pub async fn signals(state: &State, core: &Core, signals: &[Value]) {
             if let Some(inbound) = inbound(state, &context, &event, person, Kind::Typing { active }) {
                 core.signal(Inbound { id: None, ..inbound });
             }
+        }
+    }
+}
+
+/// How somebody is doing, as `m.presence` says it.
+fn availability(content: &Value, now: Timestamp) -> Option<Availability> {
+    let state = match content["presence"].as_str()? {
+        "online" => Whereabouts::Here,
+        "unavailable" => Whereabouts::Away,
+        "offline" => Whereabouts::Gone,
+        _ => return None,
+    };
+    let ago = content["last_active_ago"].as_i64().filter(|ago| *ago >= 0 && content["currently_active"] != true);
+    let status = content["status_msg"].as_str().filter(|status| !status.trim().is_empty());
+    Some(Availability {
+        state,
+        status: status.map(str::to_owned),
+        idle_since: ago.map(|ago| Timestamp(now.0.saturating_sub(ago))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn presence_is_read() {
+        let read = |content: Value| availability(&content, Timestamp(100_000));
+        let away = json!({ "presence": "unavailable", "last_active_ago": 60_000, "status_msg": "tea" });
+        let expected =
+            Availability { state: Whereabouts::Away, status: Some("tea".into()), idle_since: Some(Timestamp(40_000)) };
+        assert_eq!(read(away), Some(expected));
+        let here = json!({ "presence": "online", "last_active_ago": 5, "currently_active": true, "status_msg": " " });
+        assert_eq!(read(here), Some(Availability::default()));
+        let gone = json!({ "presence": "offline", "last_active_ago": -1 });
+        assert_eq!(read(gone), Some(Availability { state: Whereabouts::Gone, ..Availability::default() }));
+        for rubbish in [json!({}), json!({ "presence": "dancing" }), json!({ "presence": 5 }), json!([1])] {
+            assert_eq!(read(rubbish), None);
         }
     }
 }

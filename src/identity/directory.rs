@@ -31,9 +31,19 @@ pub struct Directory {
     store: Store,
     adapter: Arc<dyn Adapter>,
     clock: Clock,
-    seen: Mutex<HashMap<String, (Timestamp, Option<String>)>>,
+    seen: Mutex<HashMap<String, Sighting>>,
     faces: Mutex<HashMap<(String, String), String>>,
     sightings: mpsc::Sender<Identity>,
+}
+
+/// The last sighting of somebody.
+#[derive(Clone)]
+struct Sighting {
+    /// When it was.
+    at: Timestamp,
+    /// When one was written last.
+    written: Timestamp,
+    name: Option<String>,
 }
 
 /// What a localpart means.
@@ -188,16 +198,17 @@ impl Directory {
         let now = self.clock.now();
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((at, known)) = seen.get(&localpart)
-                && now.0 - at.0 < AGAIN
-                && (name.is_none() || *known == name)
+            if let Some(known) = seen.get_mut(&localpart)
+                && now.0 - known.written.0 < AGAIN
+                && (name.is_none() || known.name == name)
             {
+                known.at = now;
                 return;
             }
             if seen.len() >= CACHE {
                 seen.clear();
             }
-            seen.insert(localpart.clone(), (now, name.clone()));
+            seen.insert(localpart.clone(), Sighting { at: now, written: now, name: name.clone() });
         }
         let sighting = Identity {
             network: self.network.clone(),
@@ -218,7 +229,7 @@ impl Directory {
     pub async fn name(&self, person: &PersonId) -> Option<String> {
         let localpart = address::of_person(person).ok()?;
         let known = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&localpart).cloned();
-        if let Some((_, Some(name))) = known {
+        if let Some(Sighting { name: Some(name), .. }) = known {
             return Some(name);
         }
         self.store
@@ -227,6 +238,23 @@ impl Directory {
             .ok()
             .flatten()
             .and_then(|identity| identity.display)
+    }
+
+    /// How long ago a person was last seen: to the second since the start of the gateway, to the hour from before. `None`:
+    /// never.
+    pub async fn idle(&self, person: &PersonId) -> Option<Duration> {
+        let localpart = address::of_person(person).ok()?;
+        let known =
+            self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(&localpart).map(|sighting| sighting.at);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let identity =
+                    self.store.identity_by_localpart(&self.network, IdentityKind::Person, &localpart).await.ok()??;
+                identity.last_seen
+            }
+        };
+        Some(self.clock.now().since(at))
     }
 
     /// What a person is called; the network is asked where that is not known yet.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use portway_bridges::api::{
-    Accepted, Adapter, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId, Kind,
-    Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId,
+    Accepted, Adapter, Availability, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId,
+    Kind, Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId, Whereabouts,
 };
 use tracing::debug;
 
@@ -54,6 +54,13 @@ impl CorePort for Port {
 
     fn signal(&self, inbound: Inbound) {
         self.side.signal(&event::from_inbound(&inbound));
+    }
+
+    fn available(&self, person: &PersonId, availability: Availability) {
+        if availability.state == Whereabouts::Here {
+            self.directory.seen(Ok(person.clone()), None);
+        }
+        self.side.available(person, availability);
     }
 
     fn inbox(&self, after: Option<InboxId>, limit: usize) -> BoxFuture<'_, Result<Vec<InboxItem>, Closed>> {

@@ -146,6 +146,7 @@ pub trait Accounts {
         after: Option<&str>,
         limit: usize,
     ) -> Outcome<Vec<(String, Subscription)>>;
+    fn subscribed_users(&mut self, network: &str, after: Option<&str>, limit: usize) -> Outcome<Vec<String>>;
     fn put_rule(&mut self, network: &str, rule: &Rule) -> Outcome<()>;
     fn remove_rule(&mut self, network: &str, user: &str, pattern: &str) -> Outcome<bool>;
     fn rules(&mut self, network: &str, user: &str) -> Outcome<Vec<Rule>>;
@@ -259,6 +260,15 @@ impl Store {
     ) -> Outcome<Vec<(String, Subscription)>> {
         let (network, contact, after) = (network.to_owned(), contact.to_owned(), after.map(str::to_owned));
         self.read(move |db| db.subscribers(&network, &contact, after.as_deref(), limit)).await
+    }
+
+    /// The users who have any subscription at all, each once, behind the user `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn subscribed_users(&self, network: &str, after: Option<&str>, limit: usize) -> Outcome<Vec<String>> {
+        let (network, after) = (network.to_owned(), after.map(str::to_owned));
+        self.read(move |db| db.subscribed_users(&network, after.as_deref(), limit)).await
     }
 
     /// Makes a rule, or changes the one with the same owner and pattern.

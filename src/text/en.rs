@@ -187,7 +187,6 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("link.no-code", "This is no code. A code has ten letters and digits."),
     en("link.no-links", "There are no such links."),
     en("link.none", "No code was sent to you, or it was used already. Please start again."),
-    en("link.own-words", "(you, elsewhere) {text}"),
     en("link.removed", "{who} is not linked any more."),
     en("link.sent", "A code is on its way to {who}. It holds for 15 minutes."),
     en("link.taken", "{who} is linked to somebody else. Ask the admin of this gateway if that is wrong."),
@@ -218,4 +217,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("search.field-jid", "Address"),
     en("search.field-name", "Name"),
     en("search.field-remote", "On their own side"),
+    // Contacts.
+    en("roster.full", "You have as many contacts here as this gateway keeps for one user. Remove some first."),
+    en("roster.you", "(you) {text}"),
 ];

@@ -1,12 +1,14 @@
 //! One attached component: what comes from the link goes to the part that it is for.
 
+mod contacts;
 mod rooms;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use portway_bridges::api::{
-    Adapter, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind, Text, UserId,
+    Adapter, Availability, Chat, Condition, Descriptor, EventId, Kind, PersonId, RoomId, Sentence, Signal, SignalKind,
+    UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tracing::debug;
@@ -18,9 +20,10 @@ use super::face::Faces;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
+use super::roster::{self, Roster};
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
-use super::{XmppSide, iq, presence, to_stanza, xml};
+use super::{XmppSide, iq, to_stanza, xml};
 use crate::clock::Clock;
 use crate::identity::{Access, Directory, Limiter, Meant, access};
 use crate::observe::{Health, Metrics};
@@ -78,6 +81,7 @@ pub struct Component(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
+    roster: Roster,
     work: Arc<Semaphore>,
 }
 
@@ -85,7 +89,8 @@ impl Component {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let component = Self(Arc::new(Inner { parts, work: Arc::new(Semaphore::new(WORK)) }));
+        let roster = Roster::new(parts.network.clone(), parts.store.clone(), parts.faces.shown().clone());
+        let component = Self(Arc::new(Inner { parts, roster, work: Arc::new(Semaphore::new(WORK)) }));
         let parts = &component.0.parts;
         let voice = Voice { domain: parts.domain.clone(), link: parts.link.clone() };
         let outside = rooms::Outdoors::new(voice, &component);
@@ -104,6 +109,7 @@ impl Component {
                         restored = true;
                         self.restore().await;
                     }
+                    self.begin_presence();
                     parts.health.set(&parts.network, true);
                 }
                 LinkEvent::Down { reason } => {
@@ -131,6 +137,9 @@ impl Component {
         };
         if from.domain() == parts.domain.as_str() {
             // Our own words came back; there is nobody to talk to.
+            return;
+        }
+        if self.privileged(&stanza) {
             return;
         }
         // Anybody may ask the gateway what it is; its server does so as soon as it is connected.
@@ -201,92 +210,6 @@ impl Component {
             };
             if let Some(answer) = answer {
                 this.send(&answer, Priority::Urgent);
-            }
-            drop(permit);
-        });
-    }
-
-    async fn presence(&self, stanza: &Stanza, us: &OurJid) {
-        let parts = &self.0.parts;
-        if let Some(user) = stanza.from.as_ref().and_then(access::user) {
-            parts.faces.user(stanza, &user);
-        }
-        let (Some(from), Some(node)) = (&stanza.from, us.jid().node()) else {
-            let name = parts.texts.text(&iq::gateway_name(&parts.descriptor), stanza.lang.as_deref());
-            let caps = iq::gateway_caps(&parts.descriptor, &parts.texts, &parts.about);
-            for answer in presence::answer(stanza, us, Some(&name), &caps) {
-                self.send(&parts.faces.on(answer, None).await, Priority::Low);
-            }
-            return;
-        };
-        match parts.directory.resolve(node) {
-            Ok(Meant::Person(person)) => {
-                if let Some(user) = access::user(from)
-                    && stanza.type_.as_deref() == Some("subscribe")
-                {
-                    parts.directory.addressed(&user, &person, node).await;
-                }
-                if let Some(user) = access::user(from)
-                    && stanza.type_.as_deref() == Some("unavailable")
-                {
-                    parts.router.left(&Chat::Direct { user, person: person.clone() });
-                }
-                if let Some(user) = access::user(from)
-                    && stanza.type_.as_deref() == Some("unsubscribe")
-                {
-                    parts.faces.unwanted(&user, &person);
-                }
-                let name = parts.directory.name(&person).await;
-                let shown = name.clone().unwrap_or_else(|| parts.adapter.print_person(&person));
-                for answer in presence::answer(stanza, us, Some(&shown), iq::caps()) {
-                    self.send(&parts.faces.on(answer, Some(&person)).await, Priority::Low);
-                }
-                if matches!(stanza.type_.as_deref(), Some("subscribe" | "probe")) {
-                    if let Some(user) = access::user(from) {
-                        parts.faces.wanted(&user, &person);
-                    }
-                    match name {
-                        Some(name) => self.call(us, from, &name),
-                        None => self.ask_name(us.clone(), from.clone(), person),
-                    }
-                }
-            }
-            Ok(Meant::Room(_)) if matches!(stanza.type_.as_deref(), Some("subscribe") | None) => {
-                self.refuse_stanza(stanza, Condition::ItemNotFound, &Sentence::new("core.no-rooms"));
-            }
-            Ok(Meant::Room(_)) => {}
-            Err(refusal) if matches!(stanza.type_.as_deref(), Some("subscribe") | None) => {
-                self.refuse_stanza(stanza, refusal.condition, &refusal.sentence);
-            }
-            // There is nobody to be seen (RFC 6121, section 4.3.2); the user's server forgets the subscription.
-            Err(_) if stanza.type_.as_deref() == Some("probe") => {
-                if let Some(bare) = us.resource(None) {
-                    let id = stanza.id.as_deref();
-                    let gone = OutStanza::new(StanzaKind::Presence, &bare, &from.to_bare(), Some("unsubscribed"), id);
-                    self.send(&gone, Priority::Low);
-                }
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Tells what a contact is called.
-    fn call(&self, us: &OurJid, to: &Jid, name: &str) {
-        if let Some(nick) = presence::nick(us, to, name) {
-            self.send(&nick, Priority::Low);
-        }
-    }
-
-    /// Asks the network what somebody is called, and tells whoever wants to see them.
-    fn ask_name(&self, us: OurJid, to: Jid, person: PersonId) {
-        let Ok(permit) = self.0.work.clone().try_acquire_owned() else { return };
-        let this = self.clone();
-        tokio::spawn(async move {
-            if let Some(name) = this.0.parts.directory.name_or_ask(&person).await {
-                if let Some(presence) = presence::available(&us, &to.to_bare(), Some(&name), iq::caps()) {
-                    this.send(&this.0.parts.faces.on(presence, Some(&person)).await, Priority::Low);
-                }
-                this.call(&us, &to, &name);
             }
             drop(permit);
         });
@@ -407,12 +330,6 @@ impl Component {
 
     /// The item with a name for its speaker: clients that do not take the escapes out of addresses show nothing better.
     fn named<'a>(&self, item: &'a Item) -> Cow<'a, Item> {
-        if let (Speaker::User { .. }, Kind::Text(text)) = (&item.speaker, &item.kind) {
-            // The user's own words from elsewhere, where nothing better can show whose they are.
-            let sentence = Sentence::new("link.own-words").with("text", text.body.clone());
-            let body = self.0.parts.texts.text(&sentence, item.meta.lang.as_deref());
-            return Cow::Owned(Item { kind: Kind::Text(Text { body, ..text.clone() }), ..item.clone() });
-        }
         let shown = matches!(item.kind, Kind::Text(_) | Kind::Edit { .. } | Kind::File(_) | Kind::Location { .. });
         let (Speaker::Person { id, name: None }, true) = (&item.speaker, shown) else { return Cow::Borrowed(item) };
         let name = Some(self.0.parts.adapter.print_person(id));
@@ -442,8 +359,13 @@ impl XmppSide for Component {
         let now = parts.clock.now();
         match &item.chat {
             Chat::Direct { .. } => {
-                let item = self.named(item);
-                to_stanza::direct(&item, id, &to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now })
+                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now };
+                match &item.speaker {
+                    Speaker::User { id: user, .. } => {
+                        roster::own::render(item, id, &context, self.0.roster.privileges.of(user.host()).as_ref())
+                    }
+                    _ => to_stanza::direct(&self.named(item), id, &context),
+                }
             }
             Chat::Room(_) => {
                 let out = parts.muc.render(id, item, now);
@@ -469,6 +391,10 @@ impl XmppSide for Component {
         let lang = Some(parts.texts.language(sentence, item.meta.lang.as_deref()));
         let stanza = error::bare(StanzaKind::Message, &from, &to, Some(id), condition, ErrorType::Wait, &text, lang);
         self.send(&stanza, Priority::Normal);
+    }
+
+    fn available(&self, person: &PersonId, availability: Availability) {
+        self.passes_on(person, availability);
     }
 
     fn signal(&self, item: &Item) {

@@ -16,6 +16,7 @@ use super::address;
 use super::error::{self, ErrorType, usual_type};
 use super::face::Faces;
 use super::face::serve::is_about_a_face;
+use super::roster::last::{self, NS_LAST};
 use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::xml;
 use crate::identity::{Directory, Meant};
@@ -40,10 +41,11 @@ pub mod ns {
 const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "urn:xmpp:omemo:2:devices"];
 
 /// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
-const CONTACT_FEATURES: [&str; 12] = [
+const CONTACT_FEATURES: [&str; 13] = [
     ns::CAPS,
     "http://jabber.org/protocol/chatstates",
     ns::DISCO_INFO,
+    NS_LAST,
     "urn:xmpp:chat-markers:0",
     "urn:xmpp:message-correct:0",
     "urn:xmpp:message-retract:1",
@@ -113,6 +115,9 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
         Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match meant {
+        Meant::Person(person) if !set && payload.is("query", NS_LAST) => {
+            last::answer(query, us, context.directory.idle(&person).await)
+        }
         Meant::Person(person) if !set => {
             // Clients keep what the first card says: it should have the name already.
             let name = match is_about_a_face(payload) {

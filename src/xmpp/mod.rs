@@ -1,7 +1,7 @@
 //! The XMPP side: the only place that builds or reads XML.
 //!
 //! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
-//! messages, [`iq`] answers questions, [`presence`] grants subscriptions, [`face`] shows pictures, [`muc`] keeps rooms,
+//! messages, [`iq`] answers questions, [`presence`] and [`roster`] are about contacts, [`face`] shows pictures, [`muc`] keeps rooms,
 //! [`doors`] take what is said to the gateway itself, [`about`] is what it says of itself. [`to_stanza`] writes what comes
 //! from networks. [`visit`] looks around for `portway doctor`. [`address`] is the grammar of addresses, [`jid`] and
 //! [`stanza`] are the types underneath.
@@ -21,6 +21,7 @@ pub mod jid;
 pub mod muc;
 pub mod presence;
 pub mod register;
+pub mod roster;
 pub mod search;
 pub mod stanza;
 pub mod stream;
@@ -28,7 +29,7 @@ pub mod to_stanza;
 pub mod visit;
 pub mod xml;
 
-use portway_bridges::api::{Condition, EventId, Sentence};
+use portway_bridges::api::{Availability, Condition, EventId, PersonId, Sentence};
 
 use self::stanza::OutStanza;
 use crate::route::item::Item;
@@ -43,4 +44,7 @@ pub trait XmppSide: Send + Sync {
 
     /// Passes on what is not worth storing.
     fn signal(&self, item: &Item);
+
+    /// Tells whoever sees a person how they are doing.
+    fn available(&self, person: &PersonId, availability: Availability);
 }

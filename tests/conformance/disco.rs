@@ -87,7 +87,7 @@ async fn d1_d2_the_gateway_is_first_of_all_a_gateway() {
 async fn d3_the_gateway_s_presence_carries_capabilities_that_lead_to_its_identity() {
     let mut gateway = Gateway::open().await;
     let presence = presence(&mut gateway, US).await;
-    assert_eq!((presence.attr("from"), presence.attr("to")), (Some(US), Some(JULIET)));
+    assert_eq!((presence.attr("from"), presence.attr("to")), (Some(US), Some(BALCONY)));
     let caps = presence.get_child("c", CAPS).expect("capabilities");
     let node = format!("{}#{}", caps.attr("node").unwrap(), caps.attr("ver").unwrap());
     let by_node = info(&mut gateway, US, Some(&node)).await;

@@ -13,6 +13,7 @@ mod link;
 mod manners;
 mod people;
 mod process;
+mod roster;
 mod security;
 mod sessions;
 mod tls;

@@ -193,9 +193,9 @@ async fn rfc_6121_subscriptions_to_contacts_are_granted_and_probes_answered() {
     let mut gateway = Gateway::open().await;
     let bob = format!("bob%loopback@{US}");
     for (type_, expected) in [
-        ("subscribe", vec![Some("subscribed"), None]),
+        ("subscribe", vec![Some("subscribed"), None, Some("subscribe")]),
         ("probe", vec![None]),
-        ("unsubscribe", vec![Some("unsubscribed"), Some("unavailable")]),
+        ("unsubscribe", vec![Some("unsubscribed"), Some("unavailable"), Some("unsubscribe")]),
     ] {
         gateway.send(&format!("<presence type='{type_}' from='{JULIET}' to='{bob}'/>")).await;
         for wanted in expected {

@@ -53,6 +53,9 @@ pub async fn subscriptions_change_in_one_step_and_are_found_from_either_side(rig
     let of_contact: Vec<String> =
         store.subscribers(NET, "a%b", None, 5).await.expect("a read").into_iter().map(|(user, _)| user).collect();
     assert_eq!(of_contact, [JULIET, ROMEO]);
+    assert_eq!(store.subscribed_users(NET, None, 5).await.expect("a read"), [JULIET, ROMEO]);
+    assert_eq!(store.subscribed_users(NET, Some(JULIET), 5).await.expect("a read"), [ROMEO]);
+    assert_eq!(store.subscribed_users("other", None, 5).await.expect("a read"), Vec::<String>::new());
     subscribe(&store, JULIET, "a%b", none).await;
     assert_eq!(store.subscribers(NET, "a%b", None, 5).await.expect("a read").len(), 1);
 }

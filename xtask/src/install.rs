@@ -6,8 +6,9 @@ use std::process::Command;
 
 use crate::run::{cache_dir, command, say, works};
 
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "prosody",
+    "prosody-modules",
     "lua-unbound",
     "ejabberd",
     "postfix",

@@ -121,6 +121,18 @@ impl Accounts for Sqlite {
         Ok(rows)
     }
 
+    fn subscribed_users(&mut self, network: &str, after: Option<&str>, most: usize) -> Outcome<Vec<String>> {
+        let rows = self
+            .db
+            .prepare_cached(
+                "SELECT DISTINCT user FROM subscriptions
+                 WHERE network = ?1 AND (?2 IS NULL OR user > ?2) ORDER BY user LIMIT ?3",
+            )?
+            .query_map(params![network, after, limit(most)], |row| row.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(rows)
+    }
+
     fn put_rule(&mut self, network: &str, rule: &Rule) -> Outcome<()> {
         self.db
             .prepare_cached(

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
 use super::jid::Jid;
+use super::roster::shown::{self, Shown};
 use super::stanza::{Domain, OutStanza};
 use super::stream::{Link, Priority};
 use super::{address, iq, presence};
@@ -61,6 +62,8 @@ pub struct Parts {
     pub store: Store,
     /// Who is who.
     pub directory: Arc<Directory>,
+    /// How contacts are doing.
+    pub shown: Arc<Shown>,
     /// The time.
     pub clock: Clock,
 }
@@ -120,6 +123,12 @@ impl Faces {
             converting: Semaphore::new(1),
             own: own::Own::default(),
         }))
+    }
+
+    /// How contacts are doing, which their presence tells with their faces.
+    #[must_use]
+    pub fn shown(&self) -> &Arc<Shown> {
+        &self.0.parts.shown
     }
 
     /// The picture of the gateway itself.
@@ -325,7 +334,8 @@ impl Faces {
             let (Some(us), Ok(to)) = (parts.domain.address(Some(&face), None), Jid::parse(&user.to_string())) else {
                 continue;
             };
-            if let Some(presence) = presence::available(&us, &to, Some(&name), iq::caps()) {
+            if let Some(mut presence) = presence::available(&us, &to, Some(&name), iq::caps()) {
+                shown::dress(&mut presence, &parts.shown.of(localpart));
                 self.send(&self.on(presence, Some(person)).await);
             }
             if let Some(row) = &row {

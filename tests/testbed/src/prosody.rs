@@ -27,6 +27,21 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
             )
         })
         .collect();
+    // The community module of XEP-0356 comes with a package of its own.
+    let privileges = Path::new("/usr/lib/prosody/modules/mod_privilege").exists();
+    let (host, components) = match privileges {
+        false => (String::new(), components),
+        true => {
+            let enabled = "modules_enabled = { \"privilege\" }\n";
+            let entity = |name: &str| {
+                format!(
+                    "[\"{name}.{HOST}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\" }};"
+                )
+            };
+            let host = format!("{enabled}privileged_entities = {{ {} {} }}\n", entity("matrix"), entity("mail"));
+            (host, components.replace("\nComponent", &format!("\n  {enabled}Component")) + "  " + enabled)
+        }
+    };
     let config = folder.join("prosody.cfg.lua");
     write(
         &config,
@@ -39,7 +54,7 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
              modules_disabled = {{ \"s2s\" }}\nauthentication = \"internal_plain\"\nc2s_require_encryption = false\n\
              allow_unencrypted_plain_auth = true\nconsider_bosh_secure = true\nconsider_websocket_secure = true\n\
              cross_domain_bosh = true\ncross_domain_websocket = true\nlog = {{ info = \"*console\" }}\n\
-             VirtualHost \"{HOST}\"\n{components}",
+             VirtualHost \"{HOST}\"\n{host}{components}",
             pid = folder.join("prosody.pid"),
             c2s = ports.c2s,
             component = ports.component,

@@ -289,6 +289,72 @@ fn faces_on_ejabberd() {
     in_world(Kind::Ejabberd, faces);
 }
 
+/// A contact that is added ends up seen from both sides, is seen by each device that comes, and again after a restart.
+async fn contacts(world: &mut World, asks: bool) -> Result<()> {
+    let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
+    let mut alice_client = Matrix::register(world.matrix, "alice").await?;
+    let alice = alice();
+    let shown = |stanza: &minidom::Element| {
+        stanza.name() == "presence"
+            && stanza.attr("type").is_none()
+            && stanza.attr("from").is_some_and(|from| from.starts_with(&alice))
+    };
+    romeo.send(&format!("<presence xmlns='jabber:client' to='{alice}' type='subscribe'/>")).await?;
+    romeo.wait("alice's presence", shown).await?;
+    if asks {
+        let ask = |stanza: &minidom::Element| stanza.attr("type") == Some("subscribe");
+        romeo.wait("alice's question", ask).await?;
+        romeo.send(&format!("<presence xmlns='jabber:client' to='{alice}' type='subscribed'/>")).await?;
+    }
+    let mut roster = String::new();
+    for n in 0..100 {
+        let id = format!("roster-{n}");
+        romeo
+            .send(&format!("<iq xmlns='jabber:client' type='get' id='{id}'><query xmlns='jabber:iq:roster'/></iq>"))
+            .await?;
+        let answer = romeo.wait("the roster", |stanza| stanza.attr("id") == Some(&id)).await?;
+        roster = String::from(&answer);
+        if roster.contains("both") && (asks || roster.contains("Matrix")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("roster: {roster}");
+    expect_text(&roster, &alice)?;
+    expect_text(&roster, "both")?;
+    let mut second = Xmpp::login(world.ports.c2s, "romeo").await?;
+    second.wait("alice's presence to the second device", shown).await?;
+    // Whoever shares a room with her sees how she is doing.
+    romeo.say(&alice, "to-share-a-room", "hello").await?;
+    alice_client.accept_invite(&ghost("romeo")).await?;
+    alice_client.wait(&ghost("romeo"), "hello").await?;
+    let path = format!("/presence/{}/status", portway_testbed::matrix::encode(&alice_client.id));
+    let away = serde_json::json!({ "presence": "unavailable", "status_msg": "at tea" });
+    alice_client.ask("PUT", &path, Some(&away)).await?;
+    let is_away = |stanza: &minidom::Element| shown(stanza) && String::from(stanza).contains("at tea");
+    expect_text(&String::from(&romeo.wait("alice's absence", is_away).await?), "away")?;
+    world.gateway.kill().await;
+    let mut third = Xmpp::login(world.ports.c2s, "romeo").await?;
+    world.gateway.start().await?;
+    third.wait("alice's presence after a restart", shown).await.map(|_| ())
+}
+
+fn expect_text(text: &str, part: &str) -> Result<()> {
+    if text.contains(part) { Ok(()) } else { Err(format!("{part} is missing in {text}")) }
+}
+
+#[test]
+fn contacts_on_prosody() {
+    let asks = !std::path::Path::new("/usr/lib/prosody/modules/mod_privilege").exists();
+    in_world(Kind::Prosody, async |world| contacts(world, asks).await);
+}
+
+/// Debian's ejabberd 23.01 refuses to write into rosters.
+#[test]
+fn contacts_on_ejabberd() {
+    in_world(Kind::Ejabberd, async |world| contacts(world, true).await);
+}
+
 #[test]
 fn rooms_on_prosody() {
     in_world(Kind::Prosody, rooms);
