@@ -99,7 +99,10 @@ impl Faces {
                 let mut slots = self.0.own.0.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(slot) = slots.get_mut(&user) else { return };
                 let Some(said) = slot.waiting.take() else { continue };
-                slot.last = Some(Instant::now());
+                // That there is no picture, as servers say it at each login, asks nobody and costs nothing.
+                if said.nick.is_some() || said.hash.as_ref().is_some_and(|hash| !hash.is_empty()) {
+                    slot.last = Some(Instant::now());
+                }
                 slot.done = Some(said.clone());
                 said
             };
