@@ -103,15 +103,20 @@ fn checked(text: String) -> Result<String, AddressError> {
 /// # Errors
 /// [`AddressError`] where it has the form of our grammar and is broken.
 pub fn parse(localpart: &str) -> Result<Parsed, AddressError> {
-    let empty = |_| AddressError::Empty;
     if localpart.contains('\\') {
         return Ok(Parsed::Typed(unescape_0106(localpart)));
     }
-    if let Some(decoded) = percent_encoded(localpart) {
-        // Our own grammar, percent-encoded: `%23town%25hs`, from clients that take links literally.
-        let ours = decoded.starts_with(['#', '!']) && decoded.contains('%');
-        return if ours { parse(&decoded) } else { Ok(Parsed::Typed(decoded)) };
+    match percent_encoded(localpart) {
+        // Our own grammar, percent-encoded: `%23town%25hs`, from clients that take links literally. Decoded once only.
+        Some(decoded) if decoded.starts_with(['#', '!']) && decoded.contains('%') => ours(&decoded),
+        Some(decoded) => Ok(Parsed::Typed(decoded)),
+        None => ours(localpart),
     }
+}
+
+/// Reads our own grammar.
+fn ours(localpart: &str) -> Result<Parsed, AddressError> {
+    let empty = |_| AddressError::Empty;
     if let Some(rest) = localpart.strip_prefix('#') {
         return match rest.rsplit_once('%') {
             Some((local, server)) => Ok(Parsed::Room(RoomId::alias(&dec(local)?, &dec(server)?).map_err(empty)?)),
@@ -139,8 +144,9 @@ fn percent_encoded(text: &str) -> Option<String> {
     if !text.starts_with('%') && text.matches('%').count() < 2 {
         return None;
     }
-    Some(percent_decode_str(text).decode_utf8_lossy().into_owned())
-        .filter(|decoded| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']))
+    let means = |decoded: &String| decoded.contains(['@', ':']) || decoded.starts_with(['#', '!']);
+    let decoded = percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some(decoded).filter(|decoded| decoded != text && means(decoded))
 }
 
 /// The ten escapes of XEP-0106, section 3.
@@ -329,6 +335,14 @@ mod tests {
         assert!(of_person(&PersonId::new(&"X".repeat(170), &"Y".repeat(170)).unwrap()).is_ok());
     }
 
+    /// What holds two `%` and no code is not encoded: reading it again would never end.
+    #[test]
+    fn j6_signs_that_encode_nothing_are_read_once() {
+        for text in ["#%%", "!%%", "#a%b%c", "%#%", "!%zz%"] {
+            let _ = parse(text);
+        }
+    }
+
     proptest! {
         #[test]
         fn j5_every_person_round_trips(local in ".{1,100}", server in ".{1,60}") {
@@ -375,7 +389,8 @@ mod tests {
         }
 
         #[test]
-        fn nothing_panics(text in ".*") {
+        fn nothing_panics(text in ".*", signs in "[#!%a2\\\\]{0,12}") {
+            let _ = parse(&signs);
             let _ = parse(&text);
         }
     }
