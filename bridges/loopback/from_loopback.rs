@@ -4,7 +4,8 @@ use base64::Engine as _;
 
 use super::wire::Item;
 use crate::api::{
-    Availability, Chat, Inbound, ItemId, Kind, Membership, PersonId, Whereabouts, RoomId, Target, Text, Timestamp, UserId,
+    Availability, Chat, Inbound, ItemId, Kind, Membership, PersonId, RoomId, Target, Text, Timestamp, UserId,
+    Whereabouts,
 };
 
 /// Reads what a peer said at the time `at`.

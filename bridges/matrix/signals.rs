@@ -6,7 +6,7 @@ use super::adapter::State;
 use super::from_matrix::Event;
 use super::id;
 use super::worker::inbound;
-use crate::api::{Availability, Core, Inbound, Kind, Whereabouts, Timestamp};
+use crate::api::{Availability, Core, Inbound, Kind, Timestamp, Whereabouts};
 
 /// How many people of one transaction are looked at.
 const PEOPLE: usize = 200;

@@ -182,13 +182,6 @@ impl Voice {
         let _ = self.link.send(&presence, Priority::Low);
     }
 
-    /// The gateway, or a contact, asks to see a user's presence.
-    pub fn subscribe(&self, contact: Option<&str>, user: &UserId) {
-        if let Some(from) = self.domain.address(contact, None) {
-            self.presence(&from, user, "subscribe");
-        }
-    }
-
     /// The gateway leaves a user's contact list (XEP-0100, section 4.3).
     pub fn leave(&self, user: &UserId) {
         for type_ in ["unsubscribe", "unsubscribed", "unavailable"] {

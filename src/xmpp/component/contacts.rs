@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portway_bridges::api::{Availability, Chat, Condition, PersonId, Sentence};
+use portway_bridges::api::{Availability, Chat, Condition, PersonId, Picture, Sentence, UserId};
 use tracing::{debug, warn};
 
 use super::Component;
@@ -16,6 +16,7 @@ use crate::xmpp::roster::shown::{self, Pass};
 use crate::xmpp::roster::subscription::{Change, inbound, outbound};
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
 use crate::xmpp::stream::Priority;
+use crate::xmpp::to_stanza::bare_jid;
 use crate::xmpp::{iq, presence};
 
 /// How long a device that came is left to its own server, which asks for every contact (RFC 6121, section 4.2.2).
@@ -221,6 +222,40 @@ impl Component {
             Ok(_) => {}
             Err(error) => warn!(network = %parts.network, %error, "a subscription cannot be stored"),
         }
+    }
+
+    /// The gateway (no localpart), or the contact with this one, asks to see a user's presence, because the user wants it to.
+    pub(super) fn ask(&self, localpart: Option<&str>, user: &UserId) {
+        let Some(user) = bare_jid(user) else { return };
+        let (this, us) = (self.clone(), self.0.parts.domain.address(localpart, None));
+        let contact = match (localpart, us) {
+            (Some(node), Some(us)) => self.contact(node, &us).ok().flatten(),
+            (_, us) => us.map(|us| Contact { key: String::new(), us, person: None }),
+        };
+        let Some(contact) = contact else { return };
+        tokio::spawn(async move {
+            let ask = |state: Subscription| match state.to {
+                true => state,
+                false => outbound(state, Change::Subscribe).state,
+            };
+            match this.0.roster.change(user.as_str(), &contact.key, ask).await {
+                Ok((_, after)) if after.pending_out => this.answer(&contact.us, &user, "subscribe", None),
+                Ok(_) => {}
+                Err(error) => warn!(network = %this.0.parts.network, %error, "a subscription cannot be stored"),
+            }
+        });
+    }
+
+    /// A user has gone: nothing of them is remembered, and their stand-in on the network looks like anybody.
+    pub(super) fn forget(&self, user: &UserId) {
+        self.0.roster.forget(&user.to_string());
+        let (this, user) = (self.clone(), user.clone());
+        tokio::spawn(async move {
+            let parts = &this.0.parts;
+            if let Err(failure) = parts.adapter.dress(&user, None, Some(&Picture::none())).await {
+                warn!(network = %parts.network, %failure, "the picture of a user who has gone stays on their stand-in");
+            }
+        });
     }
 
     /// The user has answered a contact, or has turned away from it.

@@ -44,11 +44,16 @@ impl Outdoors {
 
 impl Outside for Outdoors {
     fn subscribe(&self, contact: Option<&str>, user: &UserId) {
-        self.voice.subscribe(contact, user);
+        if let Some(component) = self.component.upgrade().map(Component) {
+            component.ask(contact, user);
+        }
     }
 
     fn leave(&self, user: &UserId) {
         self.voice.leave(user);
+        if let Some(component) = self.component.upgrade().map(Component) {
+            component.forget(user);
+        }
     }
 
     fn say(&self, user: &UserId, text: &str) {
