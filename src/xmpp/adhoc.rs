@@ -3,7 +3,7 @@
 use minidom::Element;
 use portway_bridges::api::{Condition, Sentence, UserId};
 
-use super::error::{self, ErrorType, usual_type};
+use super::error::{self, ErrorType};
 use super::form::{self, Words};
 use super::iq::{ns, result};
 use super::stanza::{OurJid, OutStanza, Stanza};
@@ -44,16 +44,16 @@ pub async fn answer(
             commander.act(user, session, action, &answers, lang).await
         }
     };
-    let status = |status: &str, session: &str| {
+    let status = |status: &str, session: &str, said: Option<&Sentence>| {
         let mut answer = xml::element("command", NS, &[("node", node), ("status", status), ("sessionid", session)]);
-        if let Some(lang) = lang {
-            xml::set_lang(&mut answer, lang);
+        if let Some(said) = said {
+            xml::set_lang(&mut answer, words.texts.language(said, lang));
         }
         answer
     };
     match reply {
         Reply::Ask { session, form, first, fault } => {
-            let mut answer = status("executing", &session);
+            let mut answer = status("executing", &session, Some(&form.title));
             let onwards = if form.last { "complete" } else { "next" };
             let mut actions = xml::element("actions", NS, &[("execute", onwards)]);
             if !first {
@@ -68,17 +68,14 @@ pub async fn answer(
             result(query, us, Some(answer))
         }
         Reply::Done { session, notes } => {
-            let mut answer = status("completed", &session);
+            let mut answer = status("completed", &session, notes.first());
             let lines: Vec<String> = notes.iter().map(|note| words.say(note)).collect();
             answer.append_child(note("info", &lines.join("\n")));
             result(query, us, Some(answer))
         }
-        Reply::Cancelled { session } => result(query, us, Some(status("canceled", &session))),
+        Reply::Cancelled { session } => result(query, us, Some(status("canceled", &session, None))),
         Reply::Expired => fault(query, us, "session-expired", words),
-        Reply::Refused(condition, sentence) => {
-            let (text, lang) = (words.say(&sentence), words.texts.language(&sentence, lang));
-            error::reply_in(query, us, condition, usual_type(condition), &text, lang)
-        }
+        Reply::Refused(condition, sentence) => error::refusal(query, us, condition, &sentence, words.texts),
     }
 }
 
@@ -94,8 +91,9 @@ fn fault(query: &Stanza, us: &OurJid, what: &str, words: Words<'_>) -> Option<Ou
         "session-expired" => (Condition::NotAllowed, ErrorType::Cancel),
         _ => (Condition::BadRequest, ErrorType::Modify),
     };
-    let text = if what == "session-expired" { words.say(&Sentence::new("command.expired")) } else { String::new() };
-    let mut element = error::element(condition, type_, &text, Some("en"));
+    let expired = Sentence::new("command.expired");
+    let text = if what == "session-expired" { words.say(&expired) } else { String::new() };
+    let mut element = error::element(condition, type_, &text, Some(words.texts.language(&expired, words.lang)));
     element.append_child(Element::bare(what, NS));
     let to = query.from.as_ref()?;
     let stanza = OutStanza::new(query.kind, us, to, Some("error"), query.id.as_deref());

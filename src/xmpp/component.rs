@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::about::About;
 use super::doors::{Doors, Voice};
-use super::error::{self, ErrorType, usual_type};
+use super::error::{self, ErrorType};
 use super::face::Faces;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
@@ -339,9 +339,7 @@ impl Component {
     fn refuse_stanza(&self, stanza: &Stanza, condition: Condition, sentence: &Sentence) {
         let parts = &self.0.parts;
         let Some(us) = stanza.to.as_ref().and_then(|to| parts.domain.own(to)) else { return };
-        let lang = stanza.lang.as_deref();
-        let (text, lang) = (parts.texts.text(sentence, lang), parts.texts.language(sentence, lang));
-        if let Some(answer) = error::reply_in(stanza, &us, condition, usual_type(condition), &text, lang) {
+        if let Some(answer) = error::refusal(stanza, &us, condition, sentence, &parts.texts) {
             self.send(&answer, if stanza.kind == StanzaKind::Iq { Priority::Urgent } else { Priority::Normal });
         }
     }

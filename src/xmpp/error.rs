@@ -1,11 +1,12 @@
 //! Error stanzas (RFC 6120, section 8.3).
 
 use minidom::Element;
-use portway_bridges::api::Condition;
+use portway_bridges::api::{Condition, Sentence};
 
 use super::jid::Jid;
 use super::stanza::{NS_CLIENT, NS_STANZA_ERRORS, OurJid, OutStanza, Stanza, StanzaKind};
 use super::xml;
+use crate::text::Catalogue;
 
 /// What the sender may do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,21 @@ pub fn reply_in(
     }
     let sender = to.from.as_ref()?;
     Some(bare(to.kind, from, sender, to.id.as_deref(), condition, type_, text, Some(lang)))
+}
+
+/// The refusal of a stanza: an error of the condition's usual type, the sentence in the language of the stanza. `None` as
+/// in [`reply`].
+#[must_use]
+pub fn refusal(
+    to: &Stanza,
+    from: &OurJid,
+    condition: Condition,
+    sentence: &Sentence,
+    texts: &Catalogue,
+) -> Option<OutStanza> {
+    let wanted = to.lang.as_deref();
+    let (text, lang) = (texts.text(sentence, wanted), texts.language(sentence, wanted));
+    reply_in(to, from, condition, usual_type(condition), &text, lang)
 }
 
 /// An error stanza from its parts.

@@ -112,7 +112,7 @@ pub async fn answer(query: &Stanza, us: &OurJid, context: &Context<'_>) -> Optio
     };
     let meant = match context.directory.resolve(node) {
         Ok(meant) => meant,
-        Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
+        Err(refusal) => return error::refusal(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match meant {
         Meant::Person(person) if !set && payload.is("query", NS_LAST) => {
@@ -172,7 +172,7 @@ fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &C
     let localpart = match context.adapter.resolve(&typed) {
         Ok(Address::Person(person)) => address::of_person(&context.adapter.canonical(&person)),
         Ok(Address::Room(room)) => address::of_room(&room),
-        Err(refusal) => return refuse_in(query, us, refusal.condition, &refusal.sentence, context.texts),
+        Err(refusal) => return error::refusal(query, us, refusal.condition, &refusal.sentence, context.texts),
     };
     match localpart {
         Ok(localpart) => {
@@ -185,7 +185,7 @@ fn prompt(query: &Stanza, us: &OurJid, payload: &Element, set: bool, context: &C
             let sentence = Sentence::new("core.bad-address")
                 .with("why", error.to_string())
                 .with("component", us.jid().domain().to_owned());
-            refuse_in(query, us, Condition::JidMalformed, &sentence, context.texts)
+            error::refusal(query, us, Condition::JidMalformed, &sentence, context.texts)
         }
     }
 }
@@ -340,19 +340,6 @@ pub fn result(query: &Stanza, us: &OurJid, payload: Option<Element>) -> Option<O
         Some(payload) => answer.with(payload),
         None => answer,
     })
-}
-
-/// An error of the usual type, with words in the language of the request.
-fn refuse_in(
-    query: &Stanza,
-    us: &OurJid,
-    condition: Condition,
-    sentence: &Sentence,
-    texts: &Catalogue,
-) -> Option<OutStanza> {
-    let lang = query.lang.as_deref();
-    let (text, lang) = (texts.text(sentence, lang), texts.language(sentence, lang));
-    error::reply_in(query, us, condition, usual_type(condition), &text, lang)
 }
 
 /// An error of the usual type.

@@ -3,7 +3,7 @@
 use minidom::Element;
 use portway_bridges::api::{Condition, Sentence, UserId};
 
-use super::error::{self, usual_type};
+use super::error;
 use super::form::{self, Words};
 use super::iq::result;
 use super::stanza::{OurJid, OutStanza, Stanza};
@@ -23,10 +23,8 @@ pub async fn answer(
 ) -> Option<OutStanza> {
     let lang = query.lang.as_deref();
     let words = Words { texts: &commander.house.texts, lang };
-    let refuse = |condition: Condition, sentence: &Sentence| {
-        let (text, lang) = (words.say(sentence), words.texts.language(sentence, lang));
-        error::reply_in(query, us, condition, usual_type(condition), &text, lang)
-    };
+    let refuse =
+        |condition: Condition, sentence: &Sentence| error::refusal(query, us, condition, sentence, words.texts);
     let failed = || refuse(Condition::InternalServerError, &Sentence::new("core.store-failed"));
     let known = match commander.house.choices(user).await {
         Ok(choices) => choices.is_some(),

@@ -150,6 +150,28 @@ async fn d9_d13_commands_are_listed_run_left_and_refused() {
 }
 
 #[tokio::test]
+async fn d9_commands_say_in_which_language_they_speak() {
+    let mut gateway = open().await;
+    let ask = |id: &str, lang: &str, attributes: &str| {
+        format!(
+            "<iq type='set' from='{BALCONY}' to='{US}' id='{id}' xml:lang='{lang}'>\
+             <command xmlns='{COMMANDS}' {attributes}/></iq>"
+        )
+    };
+    gateway.send(&ask("c1", "de-AT", "node='register' sessionid='gone'")).await;
+    let (_, condition, text, lang) = error(&gateway.answer("c1").await);
+    assert_eq!((condition.as_str(), lang.as_deref()), ("not-allowed", Some("de")), "{text}");
+    assert!(text.contains("von vorn"), "{text}");
+    // A language that nobody has written down yet: English words, and they say so.
+    for (id, asked, spoken) in [("c2", "de-AT", "de"), ("c3", "fr", "en")] {
+        gateway.send(&ask(id, asked, "node='register'")).await;
+        let answer = gateway.answer(id).await;
+        let command = answer.get_child("command", COMMANDS).expect("a command");
+        assert_eq!(portway::xmpp::xml::lang(command), Some(spoken), "{}", String::from(&answer));
+    }
+}
+
+#[tokio::test]
 async fn d9_d13_plain_chat_does_the_same() {
     let mut gateway = open().await;
     let hi = chat(&mut gateway, BALCONY, "hi").await;
