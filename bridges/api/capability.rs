@@ -17,6 +17,12 @@ pub struct Capabilities {
     pub retract: bool,
     /// Files.
     pub file: bool,
+    /// Formatted text.
+    pub rich: bool,
+    /// Places.
+    pub location: bool,
+    /// That a message has been read (XEP-0333).
+    pub displayed: bool,
     /// Emotes as such.
     pub emote: bool,
     /// A subject line.
@@ -38,6 +44,9 @@ impl Default for Capabilities {
             reaction: false,
             retract: false,
             file: false,
+            rich: false,
+            location: false,
+            displayed: false,
             emote: false,
             subject: false,
             typing: false,

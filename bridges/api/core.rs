@@ -6,7 +6,9 @@ use futures::future::BoxFuture;
 
 use super::availability::Availability;
 use super::event::{Chat, Kind};
+use super::failure::{Condition, Failure};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
+use super::media::Content;
 use super::sentence::Sentence;
 
 /// An event on its way from the network.
@@ -135,6 +137,18 @@ pub trait CorePort: Send + Sync {
 
     /// The wire item of an event as it came ([`Submission::original`]), while it is kept.
     fn original(&self, event: EventId) -> BoxFuture<'_, Result<Option<Vec<u8>>, Closed>>;
+
+    /// Fetches a file that a user has put on the web: `https:`, or `aesgcm:` with its key (XEP-0454), which is taken off on the
+    /// way. Nothing of this machine or its own network is reached, unless the admin allows it.
+    ///
+    /// # Errors
+    /// [`Failure`]: `Permanent` where it is refused, gone or too large.
+    fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Content, Failure>> {
+        let _ = url;
+        Box::pin(async {
+            Err(Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "nothing is fetched here"))
+        })
+    }
 
     /// Whether this user may be reached from and may use the network (the list `gateway.allow`).
     fn allows(&self, user: &UserId) -> bool;

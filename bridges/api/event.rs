@@ -4,6 +4,8 @@
 
 use super::failure::Condition;
 use super::id::{EventId, ItemId, PersonId, RoomId, UserId};
+use super::media::Source;
+use super::rich::Rich;
 use super::sentence::Sentence;
 
 /// Where something was said.
@@ -52,7 +54,7 @@ pub enum Kind {
         reason: Option<String>,
     },
     /// A file of any sort.
-    File(File),
+    File(Box<File>),
     /// A place on earth as a `geo:` URI (RFC 5870).
     Location {
         /// The URI.
@@ -122,8 +124,10 @@ pub enum Kind {
 /// Text that people read. Line ends are `\n`; control characters other than tab and `\n` have been removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
-    /// The text itself.
+    /// The text itself, complete for whoever shows nothing else.
     pub body: String,
+    /// The same with what is formatted in it. Without it every character of the body stands for itself.
+    pub rich: Option<Rich>,
     /// How it is meant.
     pub style: Style,
     /// The language as a BCP 47 tag.
@@ -157,18 +161,63 @@ pub enum Style {
 }
 
 /// A file of any sort.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct File {
     /// The name that the sender gave it.
     pub name: String,
+    /// How it is meant to be shown.
+    pub form: FileForm,
     /// The media type.
     pub media_type: Option<String>,
     /// The size in bytes.
     pub size: Option<u64>,
-    /// Where a person may fetch it, if anybody may.
+    /// Width and height in pixels.
+    pub extent: Option<(u32, u32)>,
+    /// How long it takes to hear or see it, in milliseconds.
+    pub millis: Option<u64>,
+    /// A picture of it in a few characters (BlurHash), for the time until it is there.
+    pub blurhash: Option<String>,
+    /// Where anybody may fetch it, if anybody may: an `https:` URL, or `aesgcm:` with its key.
     pub url: Option<String>,
+    /// Where the network has it, which only its adapter can open ([`super::Adapter::open`]).
+    pub source: Option<Source>,
+    /// A small picture of it.
+    pub thumbnail: Option<Thumbnail>,
     /// The text that goes with it.
     pub caption: Option<Text>,
+    /// The message that this answers.
+    pub reply: Option<Target>,
+    /// The thread, as an id of the side that the event comes from.
+    pub thread: Option<ItemId>,
+}
+
+/// How a file is meant to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FileForm {
+    /// As something to keep.
+    #[default]
+    Plain,
+    /// As a picture.
+    Image,
+    /// As something to see.
+    Video,
+    /// As something to hear.
+    Audio,
+    /// As something that the sender has spoken.
+    Voice,
+    /// As a sticker.
+    Sticker,
+}
+
+/// A small picture of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// Where the network has it.
+    pub source: Source,
+    /// The media type.
+    pub media_type: Option<String>,
+    /// Width and height in pixels.
+    pub extent: Option<(u32, u32)>,
 }
 
 /// A message that another event speaks of.

@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`id`] (who and where), [`event`] (what was said), [`capability`] (what a network can carry),
 //! [`failure`] (what can go wrong), [`sentence`] (what users read), [`network`] (what an adapter is) and [`core`]
-//! (what an adapter may ask of the gateway); [`dns`] is what `portway doctor` asks of names. [`testkit`] holds the conformance suite that each adapter runs.
+//! (what an adapter may ask of the gateway); [`rich`] is formatted text, [`media`] are files; [`dns`] is what `portway doctor` asks of names. [`testkit`] holds the conformance suite that each adapter runs.
 
 pub mod availability;
 pub mod capability;
@@ -11,8 +11,10 @@ pub mod dns;
 pub mod event;
 pub mod failure;
 pub mod id;
+pub mod media;
 pub mod network;
 pub mod picture;
+pub mod rich;
 pub mod sentence;
 pub mod testkit;
 
@@ -20,14 +22,16 @@ pub use self::availability::{Availability, Whereabouts};
 pub use self::capability::{Batch, Capabilities};
 pub use self::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
 pub use self::dns::{Dns, DnsError, Question, Record};
-pub use self::event::{Chat, Failed, File, Kind, Membership, Style, Target, Text};
+pub use self::event::{Chat, Failed, File, FileForm, Kind, Membership, Style, Target, Text, Thumbnail};
 pub use self::failure::{Condition, Failure, Refusal};
 pub use self::id::{EventId, InvalidId, ItemId, PersonId, RoomId, Timestamp, UserId};
+pub use self::media::{Content, Source};
 pub use self::network::{
     Adapter, Address, ChatInfo, ConfigErrors, Descriptor, Fatal, Finding, HistoryItem, Level, Listener, Network,
     Occupant, Outbound, Receipt, Signal, SignalKind, Stop,
 };
 pub use self::picture::{Picture, Reach};
+pub use self::rich::Rich;
 pub use self::sentence::{Sentence, SentenceDef};
 
 /// A boxed future, which is what a method of a trait object returns.

@@ -11,6 +11,7 @@ use super::dns::Dns;
 use super::event::{Chat, Kind};
 use super::failure::{Condition, Failure, Refusal};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
+use super::media::{Content, Source};
 use super::picture::{Picture, Reach};
 use super::sentence::{Sentence, SentenceDef};
 
@@ -106,6 +107,17 @@ pub trait Adapter: Send + Sync {
     /// # Errors
     /// [`Failure`].
     fn deliver<'a>(&'a self, out: &'a [Outbound]) -> BoxFuture<'a, Result<Receipt, Failure>>;
+
+    /// Opens a file of an event that came from this network, to be read from its start. The caller limits size and time.
+    ///
+    /// # Errors
+    /// [`Failure`]: `Permanent` where it is gone for good.
+    fn open<'a>(&'a self, event: EventId, source: &'a Source) -> BoxFuture<'a, Result<Content, Failure>> {
+        let _ = (event, source);
+        Box::pin(async {
+            Err(Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "this network has no files"))
+        })
+    }
 
     /// Passes on what is not worth storing (typing, presence). Best effort, no retry.
     fn signal<'a>(&'a self, signal: Signal) -> BoxFuture<'a, ()> {

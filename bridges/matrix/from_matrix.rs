@@ -73,7 +73,7 @@ pub struct Event {
 pub fn message(event: &Event) -> Option<Kind> {
     match event.type_.as_str() {
         "m.room.message" => room_message(&event.content),
-        "m.sticker" => Some(Kind::File(file(&event.content))),
+        "m.sticker" => Some(Kind::File(Box::new(file(&event.content)))),
         "m.room.redaction" => {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
@@ -105,7 +105,7 @@ fn room_message(content: &Value) -> Option<Kind> {
         return Some(Kind::Edit { target, new });
     }
     match content["msgtype"].as_str()? {
-        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(file(content))),
+        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content)))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
@@ -155,8 +155,8 @@ fn file(content: &Value) -> File {
         name: name.unwrap_or(body),
         media_type: content["info"]["mimetype"].as_str().map(clean),
         size: content["info"]["size"].as_u64(),
-        url: None,
         caption,
+        ..File::default()
     }
 }
 
@@ -213,13 +213,13 @@ mod tests {
             ),
             (
                 json!({ "msgtype": "m.image", "body": "look", "filename": "a.png", "info": { "mimetype": "image/png", "size": 5 }, "url": "mxc://x/y" }),
-                Kind::File(File {
+                Kind::File(Box::new(File {
                     name: "a.png".into(),
                     media_type: Some("image/png".into()),
                     size: Some(5),
-                    url: None,
                     caption: Some(Text::plain("look")),
-                }),
+                    ..File::default()
+                })),
             ),
             (
                 json!({ "msgtype": "m.location", "body": "here", "geo_uri": "geo:1,2" }),

@@ -14,7 +14,7 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         Kind::Edit { target, new } if can.edit && target.id.is_some() => (Some(Kind::Edit { target, new }), None),
         Kind::Edit { new, .. } => {
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
-            (Some(Kind::Text(Text { body, ..new })), Some("edit"))
+            (Some(Kind::Text(Text { body, rich: None, ..new })), Some("edit"))
         }
         Kind::Reaction { target, keys } if can.reaction && target.id.is_some() => {
             (Some(Kind::Reaction { target, keys }), None)
@@ -28,7 +28,8 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             (Some(notice(say(&Sentence::new("core.retracted")))), Some("retraction"))
         }
         Kind::File(file) if can.file => (Some(Kind::File(file)), None),
-        Kind::File(file) => (Some(Kind::Text(file_as_text(file, say))), Some("file")),
+        Kind::File(file) => (Some(Kind::Text(file_as_text(*file, say))), Some("file")),
+        Kind::Location { uri, text } if can.location => (Some(Kind::Location { uri, text }), None),
         Kind::Location { uri, text } => {
             let body = text.map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
             (Some(Kind::Text(Text::plain(body))), None)
@@ -37,11 +38,15 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             if !can.reply {
                 text.reply = None;
             }
+            if !can.rich {
+                text.rich = None;
+            }
             (Some(Kind::Text(text)), None)
         }
         Kind::Encrypted { scheme } => {
             (Some(notice(say(&Sentence::new("core.encrypted").with("scheme", scheme)))), Some("encrypted"))
         }
+        Kind::Displayed { target } if can.displayed && target.id.is_some() => (Some(Kind::Displayed { target }), None),
         Kind::Delivered { .. } | Kind::Displayed { .. } | Kind::Typing { .. } | Kind::Presence { .. } => (None, None),
         other @ (Kind::Membership(_)
         | Kind::Role { .. }
@@ -67,7 +72,7 @@ pub fn file_as_text(file: File, say: &dyn Fn(&Sentence) -> String) -> Text {
         body.push_str(&url);
     }
     match file.caption {
-        Some(caption) => Text { body: format!("{body}\n{}", caption.body), ..caption },
+        Some(caption) => Text { body: format!("{body}\n{}", caption.body), rich: None, ..caption },
         None => Text::plain(body),
     }
 }
@@ -108,13 +113,14 @@ mod tests {
             ),
             (Kind::Retract { target }, "<core.retracted >", Some("retraction")),
             (
-                Kind::File(File {
+                Kind::File(Box::new(File {
                     name: "a.png".into(),
                     media_type: Some("image/png".into()),
                     size: Some(3_500_000),
                     url: Some("https://x/a".into()),
                     caption: Some(Text::plain("look")),
-                }),
+                    ..File::default()
+                })),
                 "<core.file-about name=a.png about=image/png, 3.3 MiB>\nhttps://x/a\nlook",
                 Some("file"),
             ),

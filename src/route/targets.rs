@@ -9,6 +9,7 @@ use crate::store::{Direction, Store, StoreError};
 fn targets(kind: &mut Kind) -> Vec<&mut Target> {
     match kind {
         Kind::Text(text) => text.reply.iter_mut().collect(),
+        Kind::File(file) => file.reply.iter_mut().collect(),
         Kind::Edit { target, new } => std::iter::once(target).chain(new.reply.iter_mut()).collect(),
         Kind::Reaction { target, .. }
         | Kind::Retract { target }
@@ -23,6 +24,7 @@ fn targets(kind: &mut Kind) -> Vec<&mut Target> {
 pub fn has(kind: &Kind) -> bool {
     match kind {
         Kind::Text(text) => text.reply.is_some(),
+        Kind::File(file) => file.reply.is_some(),
         Kind::Edit { .. }
         | Kind::Reaction { .. }
         | Kind::Retract { .. }

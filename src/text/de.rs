@@ -20,6 +20,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("core.failed-room", "Ihre Nachricht an den Raum {room} konnte nicht zugestellt werden: {why}"),
     de("core.file", "[Datei: {name}]"),
     de("core.file-about", "[Datei: {name}, {about}]"),
+    de("core.no-file", "Diese Datei gibt es nicht mehr."),
     de("core.gateway-name", "{network}-Gateway"),
     de("core.given-up", "{network} war zu lange nicht erreichbar. Die Nachricht wurde nicht zugestellt."),
     de("core.invited", "{who} lädt Sie in den Raum {name} ein: {room}"),

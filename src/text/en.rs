@@ -20,6 +20,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.failed-room", "Your message to the room {room} could not be delivered: {why}"),
     en("core.file", "[file: {name}]"),
     en("core.file-about", "[file: {name}, {about}]"),
+    en("core.no-file", "This file is not there any more."),
     en("core.gateway-name", "{network} gateway"),
     en("core.given-up", "{network} could not be reached for too long. The message was not delivered."),
     en("core.invited", "{who} invites you to the room {name}: {room}"),

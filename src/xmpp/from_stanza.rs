@@ -36,7 +36,6 @@ pub mod ns {
 
 /// What a message stanza says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, and the large one is the usual one")]
 pub enum Parsed {
     /// Something to be brought to the network.
     Event {
@@ -127,13 +126,11 @@ fn content(stanza: &Stanza) -> Option<Kind> {
     if let Some(url) = stanza.child("x", ns::OOB).and_then(|oob| oob.get_child("url", ns::OOB)).map(Element::text)
         && url.trim() == body.trim()
     {
-        return Some(Kind::File(File {
+        return Some(Kind::File(Box::new(File {
             name: file_name(url.trim()),
-            media_type: None,
-            size: None,
             url: Some(url.trim().to_owned()),
-            caption: None,
-        }));
+            ..File::default()
+        })));
     }
     let reply = stanza.child("reply", ns::REPLY).and_then(|reply| target(reply.attr("id")));
     let mut body = if reply.is_some() { without_fallback(stanza, &body) } else { body };
@@ -144,6 +141,7 @@ fn content(stanza: &Stanza) -> Option<Kind> {
     }
     let text = Text {
         body: clean(&body),
+        rich: None,
         style,
         lang,
         subject: stanza
@@ -287,13 +285,11 @@ mod tests {
             ),
             (
                 "<message><body>https://x/a%20b.png</body><x xmlns='jabber:x:oob'><url>https://x/a%20b.png</url></x></message>",
-                Kind::File(File {
+                Kind::File(Box::new(File {
                     name: "a%20b.png".into(),
-                    media_type: None,
-                    size: None,
                     url: Some("https://x/a%20b.png".into()),
-                    caption: None,
-                }),
+                    ..File::default()
+                })),
             ),
         ] {
             assert_eq!(kind(stanza), expected, "{stanza}");

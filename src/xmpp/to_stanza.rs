@@ -57,7 +57,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
         }
         Kind::Edit { new, .. } => {
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
-            chat.texts(&Text { body, ..new.clone() }, &[])
+            chat.texts(&Text { body, rich: None, ..new.clone() }, &[])
         }
         Kind::Reaction { target: Target { id: Some(target), .. }, keys } => {
             let mut reactions = xml::element("reactions", ns::REACTIONS, &[("id", target.as_str())]);
@@ -88,7 +88,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 }
                 stanzas
             }
-            None => chat.texts(&file_as_text(file.clone(), &say), &[]),
+            None => chat.texts(&file_as_text((**file).clone(), &say), &[]),
         },
         Kind::Location { uri, text } => {
             let body = text.as_ref().map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));

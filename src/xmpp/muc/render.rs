@@ -1,7 +1,7 @@
 //! What is said in a room, for each session.
 
 use minidom::Element;
-use portway_bridges::api::{EventId, File, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
+use portway_bridges::api::{EventId, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
 
 use super::room::{Room, Session};
 use super::{Muc, MucConfig, build, failed, ns, people};
@@ -187,8 +187,8 @@ fn content(config: &MucConfig, item: &Item) -> Option<String> {
         Kind::Text(text) => words(text),
         Kind::Edit { target: Target { id: Some(_), .. }, new } => words(new),
         Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
-        Kind::File(File { url: Some(url), .. }) => url.clone(),
-        Kind::File(file) => file_as_text(file.clone(), &say).body,
+        Kind::File(file) if file.url.is_some() => file.url.clone().unwrap_or_default(),
+        Kind::File(file) => file_as_text((**file).clone(), &say).body,
         Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
         Kind::Location { uri, text: None } => uri.clone(),
         Kind::Encrypted { scheme } => say(&Sentence::new("core.encrypted").with("scheme", scheme.clone())),

@@ -33,12 +33,12 @@ pub fn render(item: &Item, id: EventId, context: &Context<'_>, grants: Option<&G
     let say = |sentence: &Sentence| context.texts.text(sentence, lang);
     let by_them = |text: Text| {
         let body = say(&Sentence::new("roster.you").with("text", text.body));
-        Text { body, reply: None, ..text }
+        Text { body, rich: None, reply: None, ..text }
     };
     let kind = match item.kind.clone() {
         Kind::Text(text) => Kind::Text(by_them(text)),
         Kind::Edit { target, new } => Kind::Edit { target, new: by_them(new) },
-        Kind::File(file) => Kind::Text(by_them(file_as_text(file, &say))),
+        Kind::File(file) => Kind::Text(by_them(file_as_text(*file, &say))),
         Kind::Location { uri, text } => {
             let body = text.map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
             Kind::Text(by_them(Text::plain(body)))

@@ -159,13 +159,11 @@ fn every_kind_says_something_in_a_room() {
     let unknown = || Target { id: None, event: None };
     let file = portway_bridges::api::File {
         name: "a.png".into(),
-        media_type: None,
-        size: None,
-        url: None,
         caption: Some(Text::plain("look")),
+        ..portway_bridges::api::File::default()
     };
     for (kind, expected) in [
-        (Kind::File(file), "[file: a.png]\nlook"),
+        (Kind::File(Box::new(file)), "[file: a.png]\nlook"),
         (Kind::Encrypted { scheme: "Matrix".into() }, "This message is encrypted (Matrix)"),
         (Kind::Edit { target: unknown(), new: Text::plain("new") }, "* new"),
         (Kind::Retract { target: Target::by_id("$e1") }, "<retract xmlns='urn:xmpp:message-retract:1' id='$e1'/>"),

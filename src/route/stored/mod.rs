@@ -1,12 +1,13 @@
 //! The shape of an event in the store. Types of their own, so that the neutral model may change while old rows stay
 //! readable: a field may be added with a default, none may change its meaning.
 
-use portway_bridges::api::{
-    Chat, Condition, EventId, Failed, File, ItemId, Kind, Membership, PersonId, RoomId, Sentence, Style, Target, Text,
-    Timestamp, UserId,
-};
+mod kind;
+mod rich;
+
+use portway_bridges::api::{Chat, PersonId, RoomId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
+use self::kind::{StoredKind, kind_in, kind_out};
 use super::item::{Item, Meta, Speaker};
 
 /// A row that this program cannot read.
@@ -40,7 +41,7 @@ struct StoredItem {
 }
 
 #[derive(Serialize, Deserialize)]
-enum StoredChat {
+pub(super) enum StoredChat {
     #[serde(rename = "d")]
     Direct(String, String, String, String),
     #[serde(rename = "a")]
@@ -58,74 +59,6 @@ enum StoredSpeaker {
     #[serde(rename = "g")]
     Gateway,
 }
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum StoredKind {
-    Text(StoredText),
-    Edit(StoredTarget, StoredText),
-    Reaction(StoredTarget, Vec<String>),
-    Retract(StoredTarget),
-    Moderate(StoredTarget, Option<String>),
-    File {
-        name: String,
-        media_type: Option<String>,
-        size: Option<u64>,
-        url: Option<String>,
-        caption: Option<StoredText>,
-    },
-    Location(String, Option<String>),
-    Delivered(StoredTarget),
-    Displayed(StoredTarget),
-    Typing(bool),
-    Presence(bool, Option<String>),
-    Join(Option<String>),
-    Leave(Option<String>),
-    Invite {
-        room: StoredChat,
-        user: (String, String),
-        reason: Option<String>,
-        name: Option<String>,
-    },
-    Kick {
-        person: Option<(String, String)>,
-        user: Option<(String, String)>,
-        reason: Option<String>,
-        ban: bool,
-    },
-    Role(String, String, i64),
-    Topic(String),
-    Name(String),
-    Avatar(Option<String>),
-    Profile(Option<String>),
-    RoomGone(Option<StoredChat>, Option<String>),
-    Encrypted(String),
-    Failed {
-        event: i64,
-        condition: String,
-        key: String,
-        args: Vec<(String, String)>,
-        still_trying: bool,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredText {
-    body: String,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    style: u8,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    lang: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    subject: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    reply: Option<StoredTarget>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    thread: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredTarget(Option<String>, Option<i64>);
 
 #[derive(Default, Serialize, Deserialize)]
 struct StoredMeta {
@@ -147,11 +80,6 @@ struct StoredMeta {
     receipt: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lang: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
-fn is_zero(n: &u8) -> bool {
-    *n == 0
 }
 
 impl From<&Item> for StoredItem {
@@ -221,7 +149,7 @@ fn chat_out(chat: &Chat) -> StoredChat {
     }
 }
 
-fn room_out(room: &RoomId) -> StoredChat {
+pub(super) fn room_out(room: &RoomId) -> StoredChat {
     match room {
         RoomId::Alias { local, server } => StoredChat::Alias(local.to_string(), server.to_string()),
         RoomId::Id { opaque, server } => StoredChat::Room(opaque.to_string(), server.as_deref().map(str::to_owned)),
@@ -237,7 +165,7 @@ fn chat_in(chat: &StoredChat) -> Option<Chat> {
     })
 }
 
-fn room_in(room: &StoredChat) -> Option<RoomId> {
+pub(super) fn room_in(room: &StoredChat) -> Option<RoomId> {
     match room {
         StoredChat::Alias(local, server) => RoomId::alias(local, server).ok(),
         StoredChat::Room(opaque, server) => RoomId::id(opaque, server.as_deref()).ok(),
@@ -245,145 +173,14 @@ fn room_in(room: &StoredChat) -> Option<RoomId> {
     }
 }
 
-fn text_out(text: &Text) -> StoredText {
-    StoredText {
-        body: text.body.clone(),
-        style: match text.style {
-            Style::Normal => 0,
-            Style::Emote => 1,
-            Style::Notice => 2,
-        },
-        lang: text.lang.clone(),
-        subject: text.subject.clone(),
-        reply: text.reply.as_ref().map(target_out),
-        thread: text.thread.as_ref().map(ToString::to_string),
-    }
-}
-
-fn text_in(text: StoredText) -> Text {
-    Text {
-        body: text.body,
-        style: match text.style {
-            1 => Style::Emote,
-            2 => Style::Notice,
-            _ => Style::Normal,
-        },
-        lang: text.lang,
-        subject: text.subject,
-        reply: text.reply.map(target_in),
-        thread: text.thread.as_deref().map(ItemId::new),
-    }
-}
-
-fn target_out(target: &Target) -> StoredTarget {
-    StoredTarget(target.id.as_ref().map(ToString::to_string), target.event.map(|event| event.0))
-}
-
-fn target_in(StoredTarget(id, event): StoredTarget) -> Target {
-    Target { id: id.as_deref().map(ItemId::new), event: event.map(EventId) }
-}
-
-fn user_out(user: &UserId) -> (String, String) {
-    (user.local().into(), user.host().into())
-}
-
-fn person_out(person: &PersonId) -> (String, String) {
-    (person.local().into(), person.server().into())
-}
-
-fn kind_out(kind: &Kind) -> StoredKind {
-    match kind {
-        Kind::Text(text) => StoredKind::Text(text_out(text)),
-        Kind::Edit { target, new } => StoredKind::Edit(target_out(target), text_out(new)),
-        Kind::Reaction { target, keys } => StoredKind::Reaction(target_out(target), keys.clone()),
-        Kind::Retract { target } => StoredKind::Retract(target_out(target)),
-        Kind::Moderate { target, reason } => StoredKind::Moderate(target_out(target), reason.clone()),
-        Kind::File(file) => StoredKind::File {
-            name: file.name.clone(),
-            media_type: file.media_type.clone(),
-            size: file.size,
-            url: file.url.clone(),
-            caption: file.caption.as_ref().map(text_out),
-        },
-        Kind::Location { uri, text } => StoredKind::Location(uri.clone(), text.clone()),
-        Kind::Delivered { target } => StoredKind::Delivered(target_out(target)),
-        Kind::Displayed { target } => StoredKind::Displayed(target_out(target)),
-        Kind::Typing { active } => StoredKind::Typing(*active),
-        Kind::Presence { available, status } => StoredKind::Presence(*available, status.clone()),
-        Kind::Membership(Membership::Join { name }) => StoredKind::Join(name.clone()),
-        Kind::Membership(Membership::Leave { reason }) => StoredKind::Leave(reason.clone()),
-        Kind::Membership(Membership::Invite { room, user, reason, name }) => StoredKind::Invite {
-            room: room_out(room),
-            user: user_out(user),
-            reason: reason.clone(),
-            name: name.clone(),
-        },
-        Kind::Membership(Membership::Kick { person, user, reason, ban }) => StoredKind::Kick {
-            person: person.as_ref().map(person_out),
-            user: user.as_ref().map(user_out),
-            reason: reason.clone(),
-            ban: *ban,
-        },
-        Kind::Role { person, level } => StoredKind::Role(person.local().into(), person.server().into(), *level),
-        Kind::Topic(topic) => StoredKind::Topic(topic.clone()),
-        Kind::Name(name) => StoredKind::Name(name.clone()),
-        Kind::Avatar(id) => StoredKind::Avatar(id.as_ref().map(ToString::to_string)),
-        Kind::Profile { name } => StoredKind::Profile(name.clone()),
-        Kind::RoomGone { next, reason } => StoredKind::RoomGone(next.as_ref().map(room_out), reason.clone()),
-        Kind::Encrypted { scheme } => StoredKind::Encrypted(scheme.clone()),
-        Kind::Failed(failed) => StoredKind::Failed {
-            event: failed.event.0,
-            condition: failed.condition.name().to_owned(),
-            key: failed.sentence.key.clone(),
-            args: failed.sentence.args.clone(),
-            still_trying: failed.still_trying,
-        },
-    }
-}
-
-fn kind_in(kind: StoredKind) -> Option<Kind> {
-    let user = |(local, host): (String, String)| UserId::new(&local, &host).ok();
-    let person = |(local, server): (String, String)| PersonId::new(&local, &server).ok();
-    Some(match kind {
-        StoredKind::Text(text) => Kind::Text(text_in(text)),
-        StoredKind::Edit(target, new) => Kind::Edit { target: target_in(target), new: text_in(new) },
-        StoredKind::Reaction(target, keys) => Kind::Reaction { target: target_in(target), keys },
-        StoredKind::Retract(target) => Kind::Retract { target: target_in(target) },
-        StoredKind::Moderate(target, reason) => Kind::Moderate { target: target_in(target), reason },
-        StoredKind::File { name, media_type, size, url, caption } => {
-            Kind::File(File { name, media_type, size, url, caption: caption.map(text_in) })
-        }
-        StoredKind::Location(uri, text) => Kind::Location { uri, text },
-        StoredKind::Delivered(target) => Kind::Delivered { target: target_in(target) },
-        StoredKind::Displayed(target) => Kind::Displayed { target: target_in(target) },
-        StoredKind::Typing(active) => Kind::Typing { active },
-        StoredKind::Presence(available, status) => Kind::Presence { available, status },
-        StoredKind::Join(name) => Kind::Membership(Membership::Join { name }),
-        StoredKind::Leave(reason) => Kind::Membership(Membership::Leave { reason }),
-        StoredKind::Invite { room, user: who, reason, name } => {
-            Kind::Membership(Membership::Invite { room: room_in(&room)?, user: user(who)?, reason, name })
-        }
-        StoredKind::Kick { person: whom, user: who, reason, ban } => {
-            Kind::Membership(Membership::Kick { person: whom.and_then(person), user: who.and_then(user), reason, ban })
-        }
-        StoredKind::Role(local, server, level) => Kind::Role { person: person((local, server))?, level },
-        StoredKind::Topic(topic) => Kind::Topic(topic),
-        StoredKind::Name(name) => Kind::Name(name),
-        StoredKind::Avatar(id) => Kind::Avatar(id.as_deref().map(ItemId::new)),
-        StoredKind::Profile(name) => Kind::Profile { name },
-        StoredKind::RoomGone(next, reason) => Kind::RoomGone { next: next.as_ref().and_then(room_in), reason },
-        StoredKind::Encrypted(scheme) => Kind::Encrypted { scheme },
-        StoredKind::Failed { event, condition, key, args, still_trying } => Kind::Failed(Failed {
-            event: EventId(event),
-            condition: Condition::from_name(&condition).unwrap_or(Condition::InternalServerError),
-            sentence: Sentence { key, args },
-            still_trying,
-        }),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use portway_bridges::api::rich::{Mark, Node, Who};
+    use portway_bridges::api::{
+        Condition, EventId, Failed, File, FileForm, ItemId, Kind, Membership, Rich, Sentence, Source, Style, Target,
+        Text, Thumbnail,
+    };
+
     use super::*;
 
     fn item(kind: Kind) -> Item {
@@ -409,6 +206,38 @@ mod tests {
         }
     }
 
+    /// One of each mark.
+    fn marks() -> Vec<Node> {
+        let part = |mark| Node::Part(mark, vec![Node::Text("x".into())]);
+        let who = [
+            Who::Person(PersonId::new("bob", "x").unwrap()),
+            Who::User(UserId::parse("juliet@capulet.lit").unwrap()),
+            Who::Room,
+        ];
+        let mut nodes: Vec<Node> = who.into_iter().map(|who| part(Mark::Mention(who))).collect();
+        nodes.extend(
+            [
+                Mark::Strong,
+                Mark::Emphasis,
+                Mark::Underline,
+                Mark::Strike,
+                Mark::Code,
+                Mark::Spoiler(Some("why".into())),
+                Mark::Spoiler(None),
+                Mark::Link("https://x".into()),
+                Mark::Heading(3),
+                Mark::Paragraph,
+                Mark::Preformatted(Some("rust".into())),
+                Mark::Preformatted(None),
+                Mark::List(Some(7)),
+            ]
+            .map(part),
+        );
+        let item = Node::Part(Mark::Item, vec![Node::Text("i".into())]);
+        nodes.push(Node::Part(Mark::Quote, vec![Node::Part(Mark::List(None), vec![item])]));
+        nodes
+    }
+
     /// One of each kind, with every field set.
     fn kinds() -> Vec<Kind> {
         let user = UserId::parse("juliet@capulet.lit").unwrap();
@@ -418,6 +247,7 @@ mod tests {
         let target = Target { id: Some(ItemId::new("$x")), event: Some(EventId(7)) };
         let text = Text {
             body: "a\nb \u{1f600}".into(),
+            rich: Rich::new(marks()),
             style: Style::Emote,
             lang: Some("en".into()),
             subject: Some("s".into()),
@@ -430,13 +260,26 @@ mod tests {
             Kind::Reaction { target: target.clone(), keys: vec!["+1".into()] },
             Kind::Retract { target: target.clone() },
             Kind::Moderate { target: target.clone(), reason: Some("spam".into()) },
-            Kind::File(File {
+            Kind::File(Box::new(File {
                 name: "n".into(),
+                form: FileForm::Voice,
                 media_type: Some("image/png".into()),
                 size: Some(5),
+                extent: Some((3, 4)),
+                millis: Some(1500),
+                blurhash: Some("LE".into()),
                 url: Some("https://x".into()),
+                source: Some(Source::new("mxc://x/y")),
+                thumbnail: Some(Thumbnail {
+                    source: Source::new("mxc://x/z"),
+                    media_type: Some("image/jpeg".into()),
+                    extent: Some((1, 2)),
+                }),
                 caption: Some(text),
-            }),
+                reply: Some(target.clone()),
+                thread: Some(ItemId::new("t")),
+            })),
+            Kind::File(Box::new(File { name: "n".into(), ..File::default() })),
             Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) },
             Kind::Delivered { target: target.clone() },
             Kind::Displayed { target },
