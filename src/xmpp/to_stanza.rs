@@ -126,7 +126,10 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 .with("name", name.clone().unwrap_or_default())
                 .with("room", xml::link(room_jid, "join"));
             let body = say(&sentence);
-            vec![chat.stanza("normal").with(xml::text("body", NS_CLIENT, &body)).with(invite)]
+            // From the contact itself and nothing of rooms in it: some clients pass over what an occupant sends, and what
+            // comes with the payload of a mediated invitation (XEP-0045, section 7.8.2).
+            let invited = Chatting { from: &bare, ..chat }.stanza("normal");
+            vec![invited.with(xml::text("body", NS_CLIENT, &body)).with(invite)]
         }
         Kind::Failed(failed) => chat.failed(failed, &bare, user),
         Kind::Presence { available, status } => {
@@ -369,6 +372,26 @@ mod tests {
         assert_eq!(render(failed(false), meta.clone(), 100_000).len(), 2);
         let trying = render(failed(true), meta, 0);
         assert!(trying[0].contains("type='chat'") && trying[0].contains("<body>"), "{trying:?}");
+    }
+
+    /// A direct invitation (XEP-0249) that every client takes for one.
+    #[test]
+    fn p10_an_invitation_comes_from_the_contact_and_has_nothing_of_rooms_in_it() {
+        let room = portway_bridges::api::RoomId::alias("town", "hs").unwrap();
+        let user = UserId::parse("juliet@capulet.lit").unwrap();
+        let reason = Some("come".to_owned());
+        let invite = Kind::Membership(Membership::Invite { room, user, reason, name: Some("Town".into()) });
+        let said = render(invite, Meta { remote_id: Some("$e".into()), ..Meta::default() }, 0);
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0].starts_with("<message from='alice%hs@m.x' id='$e' to='juliet@capulet.lit' type='normal'><body>"),
+            "{said:?}"
+        );
+        assert!(
+            said[0].ends_with("<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/></message>"),
+            "{said:?}"
+        );
+        assert!(!said[0].contains("muc#user"));
     }
 
     #[test]

@@ -83,6 +83,25 @@ impl Gateway {
         write(to, &String::from_utf8_lossy(&output.stdout))
     }
 
+    /// Runs `portway admin` with these arguments; returns what it printed.
+    ///
+    /// # Errors
+    /// It ends with a failure.
+    pub async fn admin(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(binary()?)
+            .arg("admin")
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            .output()
+            .await
+            .map_err(|error| error.to_string())?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
     /// Starts it and waits for the line `ready`.
     ///
     /// # Errors

@@ -35,7 +35,8 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
             let enabled = "modules_enabled = { \"privilege\" }\n";
             let entity = |name: &str| {
                 format!(
-                    "[\"{name}.{HOST}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\" }};"
+                    "[\"{name}.{HOST}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\"; \
+                     iq = {{ [\"http://jabber.org/protocol/pubsub\"] = \"both\" }} }};"
                 )
             };
             let host = format!("{enabled}privileged_entities = {{ {} {} }}\n", entity("matrix"), entity("mail"));

@@ -394,3 +394,64 @@ fn bursts_on_prosody() {
 fn bursts_on_ejabberd() {
     in_world(Kind::Ejabberd, bursts);
 }
+
+/// What romeo says on Matrix with an account that is linked to him reaches each of his devices once, and his archive once,
+/// and Matrix has nothing twice. Where the server lets us it is his own message, else the contact says whose words they are.
+async fn own_words(world: &mut World, his: bool) -> Result<()> {
+    let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
+    let mut second = Xmpp::login(world.ports.c2s, "romeo").await?;
+    for device in [&mut romeo, &mut second] {
+        let enable = "<iq xmlns='jabber:client' type='set' id='copies'><enable xmlns='urn:xmpp:carbons:2'/></iq>";
+        device.send(enable).await?;
+        let answer = device.wait("leave to be sent copies", |stanza| stanza.attr("id") == Some("copies")).await?;
+        expect(&answer, "result")?;
+    }
+    let mut alice_client = Matrix::register(world.matrix, "alice").await?;
+    let mut phone = Matrix::register(world.matrix, "romeos-phone").await?;
+    let user = format!("romeo@{HOST}");
+    world.gateway.admin(&["links", "--network", "matrix", "--add", &phone.id, "--user", &user]).await?;
+    romeo.say(&alice(), "opening-their-chat", "hello").await?;
+    let room = alice_client.accept_invite(&ghost("romeo")).await?;
+    let path = format!("/rooms/{}/invite", portway_testbed::matrix::encode(&room));
+    alice_client.ask("POST", &path, Some(&serde_json::json!({ "user_id": phone.id }))).await?;
+    phone.accept_invite(&alice_client.id).await?;
+    let own = "said on the phone";
+    phone.say(&room, own).await?;
+    // What comes behind it has everything of it before.
+    alice_client.say(&room, "heard").await?;
+    for device in [&mut romeo, &mut second] {
+        device.hear(&alice(), "heard").await?;
+        let copies: Vec<String> = device.log.iter().map(String::from).filter(|text| text.contains(own)).collect();
+        let sent = |text: &String| match his {
+            true => text.contains("<sent xmlns='urn:xmpp:carbons:2'>") && text.contains(&format!(" from='{user}' id=")),
+            false => !text.contains("urn:xmpp:carbons:2") && text.contains(&format!(">(you) {own}</body>")),
+        };
+        if copies.len() != 1 || !copies.iter().all(sent) {
+            return Err(format!("{} has it {} times: {copies:#?}", device.jid, copies.len()));
+        }
+    }
+    let archived = second.archive().await?;
+    let archived: Vec<String> = archived.iter().map(String::from).filter(|text| text.contains(own)).collect();
+    let direction = if his { format!("to='{}'", alice()) } else { format!("from='{}/", alice()) };
+    if archived.len() != 1 || !archived[0].contains(&direction) {
+        return Err(format!("the archive has it {} times: {archived:#?}", archived.len()));
+    }
+    // An echo would be in front of what he says next.
+    romeo.say(&alice(), "behind-the-echo", "and now from here").await?;
+    alice_client.wait(&ghost("romeo"), "and now from here").await?;
+    let said: Vec<&str> =
+        alice_client.seen.iter().filter(|(_, _, body, _)| body.contains(own)).map(|(_, by, _, _)| by.as_str()).collect();
+    if said == [phone.id.as_str()] { Ok(()) } else { Err(format!("on Matrix it was said by {said:?}")) }
+}
+
+#[test]
+fn p4_own_words_on_prosody() {
+    let his = std::path::Path::new("/usr/lib/prosody/modules/mod_privilege").exists();
+    in_world(Kind::Prosody, async |world| own_words(world, his).await);
+}
+
+/// Debian's ejabberd 23.01 brings what we say in his name to the contact only: not to his devices, and not to his archive.
+#[test]
+fn p5_own_words_on_ejabberd() {
+    in_world(Kind::Ejabberd, async |world| own_words(world, false).await);
+}

@@ -41,7 +41,7 @@ pub struct Grants {
     pub roster_get: bool,
     /// Changing rosters.
     pub roster_set: bool,
-    /// Sending messages.
+    /// Sending messages that users' devices and archives have then. Never in the older revision.
     pub message: bool,
     /// Seeing users' presence.
     pub presence: bool,
@@ -131,7 +131,9 @@ fn read(message: &Element) -> Option<Grants> {
                 grants.roster_get |= matches!(type_, "get" | "both");
                 grants.roster_set |= matches!(type_, "set" | "both");
             }
-            (Some("message"), Some("outgoing")) => grants.message = true,
+            // The older revision may mean ejabberd 23.01, which brings such a message to the contact and to nobody else: no
+            // device of the user and no archive would have it.
+            (Some("message"), Some("outgoing")) => grants.message = ns == NAMESPACES[0],
             (Some("presence"), Some("managed_entity" | "roster")) => grants.presence = true,
             _ => {}
         }
@@ -221,7 +223,8 @@ mod tests {
     fn p2_both_revisions_are_read_also_nested() {
         for ns in NAMESPACES {
             let grants = read(&advert("h", ns, ALL).element).unwrap();
-            let all = Grants { roster_get: true, roster_set: true, message: true, presence: true, ..Grants::none(ns) };
+            let message = ns == NAMESPACES[0];
+            let all = Grants { roster_get: true, roster_set: true, message, presence: true, ..Grants::none(ns) };
             assert_eq!(grants, all);
         }
         let nested = "<perm access='iq'><namespace ns='a' type='both'><namespace ns='b' type='both'/>\
@@ -261,21 +264,21 @@ mod tests {
             .with(xml::text("body", NS_CLIENT, "hi"))
             .with(Element::bare("markable", message_ns::MARKERS))
             .with(xml::text("nick", message_ns::NICK, "Alice"));
-        let grants = Grants { message: true, ..Grants::none(NAMESPACES[1]) };
+        let grants = Grants { message: true, ..Grants::none(NAMESPACES[0]) };
         let out = in_the_user_s_name(&rendered, &component, &grants).unwrap();
         let mut bytes = Vec::new();
         write::stanza(&mut bytes, out.element());
         let text = String::from_utf8(bytes).unwrap();
         assert!(
             text.starts_with(
-                "<message from='m.capulet.lit' id='$e' to='capulet.lit'><privilege xmlns='urn:xmpp:privilege:1'>"
+                "<message from='m.capulet.lit' id='$e' to='capulet.lit'><privilege xmlns='urn:xmpp:privilege:2'>"
             ),
             "{text}"
         );
         assert!(text.contains("<message xmlns='jabber:client'"), "{text}");
         assert!(text.contains("from='juliet@capulet.lit'") && text.contains("to='alice%hs@m.capulet.lit'"), "{text}");
         assert!(text.contains("<store xmlns='urn:xmpp:hints'/>") && !text.contains("Alice"), "{text}");
-        let inner = out.element().get_child("privilege", NAMESPACES[1]).unwrap();
+        let inner = out.element().get_child("privilege", NAMESPACES[0]).unwrap();
         let inner = inner.get_child("forwarded", NS_FORWARD).unwrap().get_child("message", NS_CLIENT).unwrap();
         assert!(is_our_own(&Stanza::from_element(inner.clone()).unwrap()));
         assert!(!is_our_own(&stanza("<message xmlns='jabber:client' from='u@h'><own xmlns='urn:x'/></message>")));
