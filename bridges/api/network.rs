@@ -300,6 +300,8 @@ pub struct ChatInfo {
     pub members: Vec<Occupant>,
     /// How many there are in truth.
     pub member_count: usize,
+    /// Where the room lives on, if it is no more: nobody is let in, and everybody is told.
+    pub next: Option<RoomId>,
 }
 
 /// A person in a room.

@@ -110,6 +110,9 @@ async fn take(core: &Core, state: &State, lines: impl Iterator<Item = Vec<u8>>) 
                     if let Chat::Room(room) = &event.chat {
                         let left = matches!(event.kind, Kind::Membership(Membership::Leave { .. }));
                         state.member(room, &event.sender, event.sender_name.clone(), !left);
+                        if let Kind::RoomGone { next: Some(next), .. } = &event.kind {
+                            state.go(room, next);
+                        }
                     }
                     if matches!(event.kind, Kind::Typing { .. }) {
                         core.signal(event);

@@ -202,6 +202,7 @@ impl Adapter for LoopbackAdapter {
             Ok(ChatInfo {
                 members: self.state.members(&id),
                 member_count: self.state.members(&id).len(),
+                next: self.state.next(&id),
                 room: id,
                 name: Some(name.to_string()),
                 topic: None,

@@ -25,6 +25,7 @@ struct Inner {
     order: VecDeque<EventId>,
     failing: HashMap<String, bool>,
     rooms: HashMap<RoomId, BTreeMap<PersonId, Option<String>>>,
+    gone: HashMap<RoomId, RoomId>,
     faces: HashMap<PersonId, (String, Vec<u8>)>,
     peers: Vec<mpsc::Sender<ToPeer>>,
     address: Option<SocketAddr>,
@@ -91,6 +92,19 @@ impl State {
         } else if members.len() < MEMBERS {
             members.insert(person.clone(), name);
         }
+    }
+
+    /// Notes that a room lives on as another one.
+    pub fn go(&self, room: &RoomId, next: &RoomId) {
+        let mut inner = self.inner();
+        if inner.gone.len() < MEMBERS {
+            inner.gone.insert(room.clone(), next.clone());
+        }
+    }
+
+    /// Where a room lives on.
+    pub fn next(&self, room: &RoomId) -> Option<RoomId> {
+        self.inner().gone.get(room).cloned()
     }
 
     /// The people in a room.

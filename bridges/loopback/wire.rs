@@ -66,7 +66,7 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it is: `text`, `edit`, `reaction`, `retract`, `typing`, `join`, `leave`, `topic`, `failed`,
-    /// `invite` (to the room in `body`), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
+    /// `invite` (to the room in `body`), `gone` (the room in `body` takes its place), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
     pub kind: String,
     /// The text, topic, or reactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -46,6 +46,7 @@ pub const SENTENCES: &[SentenceDef] = &[
         "core.room-away",
         "Die andere Seite dieses Raumes ist im Moment nicht erreichbar. Bitte später noch einmal versuchen.",
     ),
+    de("core.room-moved", "Diesen Raum gibt es jetzt woanders: {link}"),
     de(
         "core.still-trying",
         "{network} nimmt Ihre Nachricht im Moment nicht an. Es wird weiter versucht; nichts geht verloren.",

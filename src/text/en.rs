@@ -40,6 +40,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.retracted", "(took an earlier message back)"),
     en("core.store-failed", "The gateway cannot store messages at the moment. Please send it again later."),
     en("core.room-away", "The other side of this room cannot be reached at the moment. Please try again later."),
+    en("core.room-moved", "This room lives on elsewhere: {link}"),
     en("core.still-trying", "{network} does not take your message for now. We keep trying; nothing is lost."),
     en("core.rooms-full", "The rooms of this gateway are full at the moment. Please try again later."),
     en("core.too-big", "This is too big for the gateway."),

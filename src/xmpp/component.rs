@@ -1,5 +1,6 @@
 //! One attached component: what comes from the link goes to the part that it is for.
 
+mod bookmarks;
 mod contacts;
 mod rooms;
 
@@ -367,10 +368,10 @@ impl XmppSide for Component {
             }
             Chat::Room(_) => {
                 let out = parts.muc.render(id, item, now);
-                let gone = parts.muc.forgotten();
-                if !gone.is_empty() {
+                let behind = parts.muc.behind();
+                if !behind.is_empty() {
                     let this = self.clone();
-                    tokio::spawn(async move { this.perform(gone).await });
+                    tokio::spawn(async move { this.perform(behind).await });
                 }
                 out
             }

@@ -12,6 +12,7 @@ mod faces;
 mod link;
 mod manners;
 mod people;
+mod privileges;
 mod process;
 mod roster;
 mod security;

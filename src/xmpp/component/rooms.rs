@@ -163,6 +163,7 @@ impl Component {
                     };
                     Box::pin(self.perform(then)).await;
                 }
+                Effect::Moved { users, old, next } => self.follow(users, old, next),
                 Effect::Forget { room, sessions } => {
                     if let Err(error) = parts.store.remove_occupants(&parts.network, Some(&room), sessions).await {
                         warn!(network = %parts.network, %error, "an occupant cannot be removed");

@@ -439,8 +439,12 @@ async fn own_words(world: &mut World, his: bool) -> Result<()> {
     // An echo would be in front of what he says next.
     romeo.say(&alice(), "behind-the-echo", "and now from here").await?;
     alice_client.wait(&ghost("romeo"), "and now from here").await?;
-    let said: Vec<&str> =
-        alice_client.seen.iter().filter(|(_, _, body, _)| body.contains(own)).map(|(_, by, _, _)| by.as_str()).collect();
+    let said: Vec<&str> = alice_client
+        .seen
+        .iter()
+        .filter(|(_, _, body, _)| body.contains(own))
+        .map(|(_, by, _, _)| by.as_str())
+        .collect();
     if said == [phone.id.as_str()] { Ok(()) } else { Err(format!("on Matrix it was said by {said:?}")) }
 }
 

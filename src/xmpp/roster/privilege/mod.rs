@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn p8_requests_are_granted_by_namespace_and_type_also_nested() {
         let flat = "<perm access='iq'><namespace ns='a' type='both'/><namespace ns='b' type='get'/></perm>";
-        let nested = "<perm access='iq'><namespace ns='a' type='both'><namespace ns='b' type='get'/></namespace></perm>";
+        let nested =
+            "<perm access='iq'><namespace ns='a' type='both'><namespace ns='b' type='get'/></namespace></perm>";
         for perms in [flat, nested] {
             let grants = read(&advert("h", NAMESPACES[0], perms).element).unwrap();
             assert_eq!(grants.requests("a"), Requests { get: true, set: true }, "{perms}");
