@@ -11,7 +11,9 @@ use crate::xmpp::xml;
 /// The node, and the namespace of what is kept there.
 pub const NS: &str = "urn:xmpp:bookmarks:1";
 
+const NS_OWNER: &str = "http://jabber.org/protocol/pubsub#owner";
 const NS_OPTIONS: &str = "http://jabber.org/protocol/pubsub#publish-options";
+const NS_CONFIG: &str = "http://jabber.org/protocol/pubsub#node_config";
 const NS_FORM: &str = "jabber:x:data";
 
 /// What the node must be like, so that nobody else can read it and nothing is dropped (section 3.3).
@@ -79,6 +81,25 @@ pub fn publish(bookmark: &Bookmark) -> Element {
     item.append_child(bookmark.conference.clone());
     let mut publish = xml::element("publish", PUBSUB, &[("node", NS)]);
     publish.append_child(item);
+    let mut options = Element::bare("publish-options", PUBSUB);
+    options.append_child(form(NS_OPTIONS));
+    let mut query = Element::bare("pubsub", PUBSUB);
+    query.append_child(publish);
+    query.append_child(options);
+    query
+}
+
+/// Makes the node what it must be: where a client made it otherwise, servers refuse to write there with options.
+#[must_use]
+pub fn configure() -> Element {
+    let mut configure = xml::element("configure", NS_OWNER, &[("node", NS)]);
+    configure.append_child(form(NS_CONFIG));
+    let mut query = Element::bare("pubsub", NS_OWNER);
+    query.append_child(configure);
+    query
+}
+
+fn form(form_type: &str) -> Element {
     let mut form = xml::element("x", NS_FORM, &[("type", "submit")]);
     let mut field = |var: &str, type_: Option<&str>, value: &str| {
         let mut field = xml::element("field", NS_FORM, &[("var", var)]);
@@ -88,16 +109,11 @@ pub fn publish(bookmark: &Bookmark) -> Element {
         field.append_child(xml::text("value", NS_FORM, value));
         form.append_child(field);
     };
-    field("FORM_TYPE", Some("hidden"), NS_OPTIONS);
+    field("FORM_TYPE", Some("hidden"), form_type);
     for (var, value) in OPTIONS {
         field(var, None, value);
     }
-    let mut options = Element::bare("publish-options", PUBSUB);
-    options.append_child(form);
-    let mut query = Element::bare("pubsub", PUBSUB);
-    query.append_child(publish);
-    query.append_child(options);
-    query
+    form
 }
 
 /// Takes a bookmark away, and tells the user's devices.

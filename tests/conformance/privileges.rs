@@ -160,6 +160,26 @@ async fn p8_p9_what_is_not_granted_or_refused_changes_nothing() {
     gateway.send(&answer(&outer, &inner, "error", conflict)).await;
     let rest = gateway.rest().await;
     assert!(!rest.iter().any(|stanza| stanza.has_child("privileged_iq", PRIVILEGE)), "{rest:?}");
+    // The same where we may mend the node: it is made what it must be, and then it works.
+    let more = "<perm access='iq'><namespace ns='http://jabber.org/protocol/pubsub#owner' type='set'/></perm>";
+    grant(&mut gateway, &format!("{GRANT}{more}")).await;
+    let old = join(&mut gateway, "!market").await;
+    tombstone(&mut gateway, "!market", "!city").await;
+    let (outer, inner) = request(&mut gateway).await;
+    gateway.send(&answer(&outer, &inner, "result", &bookmarks(&old))).await;
+    let (outer, inner) = request(&mut gateway).await;
+    gateway.send(&answer(&outer, &inner, "error", conflict)).await;
+    let (outer, inner) = request(&mut gateway).await;
+    let owner = format!("{PUBSUB}#owner");
+    let configure =
+        inner.get_child("pubsub", owner.as_str()).and_then(|query| query.get_child("configure", owner.as_str()));
+    assert_eq!(configure.and_then(|configure| configure.attr("node")), Some(BOOKMARKS));
+    gateway.send(&answer(&outer, &inner, "result", "")).await;
+    for step in ["publish", "retract"] {
+        let (outer, inner) = request(&mut gateway).await;
+        assert!(asked(&inner).has_child(step, PUBSUB), "{step}");
+        gateway.send(&answer(&outer, &inner, "result", "")).await;
+    }
     // Nothing granted: nothing asked.
     grant(&mut gateway, "").await;
     join(&mut gateway, "!garden").await;

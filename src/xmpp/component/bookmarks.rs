@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use minidom::Element;
-use portway_bridges::api::{RoomId, UserId};
+use portway_bridges::api::{Condition, RoomId, UserId};
 use tracing::debug;
 
 use super::Component;
@@ -59,7 +59,14 @@ impl Component {
         let Some(moved) = bookmark::moved(&bookmark::read(&known), is_old, new) else { return Ok(()) };
         // First the new one: whatever happens then, the user still has the room.
         if let Some(write) = &moved.write {
-            self.in_the_name_of(user, "set", bookmark::publish(write)).await?;
+            let written = self.in_the_name_of(user, "set", bookmark::publish(write)).await;
+            if written == Err(Denied::Refused(Condition::Conflict)) {
+                // The node is not what it must be (XEP-0060, section 7.1.5).
+                self.in_the_name_of(user, "set", bookmark::configure()).await?;
+                self.in_the_name_of(user, "set", bookmark::publish(write)).await?;
+            } else {
+                written?;
+            }
         }
         for id in &moved.retract {
             self.in_the_name_of(user, "set", bookmark::retract(id)).await?;

@@ -36,7 +36,8 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
             let entity = |name: &str| {
                 format!(
                     "[\"{name}.{HOST}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\"; \
-                     iq = {{ [\"http://jabber.org/protocol/pubsub\"] = \"both\" }} }};"
+                     iq = {{ [\"http://jabber.org/protocol/pubsub\"] = \"both\"; \
+                     [\"http://jabber.org/protocol/pubsub#owner\"] = \"set\" }} }};"
                 )
             };
             let host = format!("{enabled}privileged_entities = {{ {} {} }}\n", entity("matrix"), entity("mail"));
