@@ -56,19 +56,27 @@ pub fn dropped(server: &str) -> String {
     )
 }
 
-/// Leave to act for users (XEP-0356).
-pub fn privileges(kind: Server, component: &Domain, server: &Domain) -> String {
+/// Leave to act for users (XEP-0356). `requests`: also to make requests in their names, which older versions of ejabberd
+/// do not know.
+pub fn privileges(kind: Server, requests: bool, component: &Domain, server: &Domain) -> String {
     let (component, server) = (component.as_str(), server.as_str());
     let prosody = format!(
         "-- prosody.cfg.lua: \"privilege\" (of prosody-modules) into modules_enabled of both\n\
          VirtualHost \"{server}\"\n\tmodules_enabled = {{ \"privilege\" }}\n\tprivileged_entities = {{\n\
-         \t\t[\"{component}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"roster\" }}\n\t}}\n\
+         \t\t[\"{component}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"roster\";\n\
+         \t\t\tiq = {{ [\"http://jabber.org/protocol/pubsub\"] = \"both\"; [\"http://jabber.org/protocol/pubsub#owner\"] = \"set\" }} }}\n\t}}\n\
          Component \"{component}\"\n\tmodules_enabled = {{ \"privilege\" }}"
     );
     let ejabberd = format!(
         "acl:\n  portway:\n    server: {component}\naccess_rules:\n  portway:\n    - allow: portway\n\
          modules:\n  mod_roster: {{}}\n  mod_privilege:\n    roster:\n      both: portway\n    message:\n      outgoing: portway\n    \
-         presence:\n      roster: portway"
+         presence:\n      roster: portway{}",
+        if requests {
+            "\n    iq:\n      http://jabber.org/protocol/pubsub:\n        both: portway\n      \
+             http://jabber.org/protocol/pubsub#owner:\n        set: portway"
+        } else {
+            ""
+        }
     );
     kind.choose(&prosody, &ejabberd, "# Openfire has no such privileges")
 }

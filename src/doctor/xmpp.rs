@@ -12,10 +12,11 @@ use crate::xmpp::stream::{DownReason, Limits, LinkConfig, Timers, Tls, TlsFault}
 use crate::xmpp::visit::Visit;
 
 /// What makes the gateway comfortable (XEP-0356), and what it is good for.
-const WANTED: [(&str, &str); 3] = [
+const WANTED: [(&str, &str); 4] = [
     ("roster", "contacts appear by themselves"),
     ("message", "own messages sent elsewhere appear as one's own"),
     ("presence", "who is online is known at once"),
+    ("iq", "bookmarks follow rooms that move"),
 ];
 
 /// How far clocks may be apart in seconds.
@@ -70,9 +71,13 @@ async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tool
         return vec![Finding::fail("server", text).fix(snippet::dropped(name))];
     }
     let mut findings = vec![Finding::ok("server", format!("{name} answers"))];
-    let (kind, found) = version(visit.version().await);
+    let said = visit.version().await;
+    // Older versions of ejabberd know no requests in users' names.
+    let requests =
+        !matches!(&said, Some((name, version)) if Server::of(name) == Server::Ejabberd && before(version, 24, 10));
+    let (kind, found) = version(said);
     findings.extend(found);
-    findings.push(privileges(visit, kind, component, server));
+    findings.push(privileges(visit, kind, requests, component, server));
     match visit.items().await {
         None => findings.push(
             Finding::warn("disco-items", format!("{name} does not say which services it has"))
@@ -126,11 +131,11 @@ fn version(said: Option<(String, String)>) -> (Server, Option<Finding>) {
 }
 
 /// Which of what is wanted the server grants, and which not.
-fn privileges(visit: &Visit, kind: Server, component: &Domain, server: &Domain) -> Finding {
+fn privileges(visit: &Visit, kind: Server, requests: bool, component: &Domain, server: &Domain) -> Finding {
     let granted = visit.privileges();
     let missing: Vec<String> = WANTED
         .iter()
-        .filter(|(access, _)| !granted.contains(*access))
+        .filter(|(access, _)| !granted.contains(*access) && (requests || *access != "iq"))
         .map(|(access, use_)| format!("{access} ({use_})"))
         .collect();
     let list = granted.into_iter().collect::<Vec<_>>().join(", ");
@@ -139,7 +144,7 @@ fn privileges(visit: &Visit, kind: Server, component: &Domain, server: &Domain) 
         return Finding::ok("privileges", shown);
     }
     let text = format!("{shown}; missing: {}. The gateway works without them, less comfortably", missing.join(", "));
-    Finding::warn("privileges", text).fix(snippet::privileges(kind, component, server))
+    Finding::warn("privileges", text).fix(snippet::privileges(kind, requests, component, server))
 }
 
 /// What the gateway that runs says of its own connection.
@@ -159,11 +164,16 @@ fn asked(network: &NetworkConfig, metrics: &str) -> Vec<Finding> {
     vec![link, Finding::warn("server", rest).fix("# stop the gateway for some seconds and run: portway doctor")]
 }
 
-/// Versions of ejabberd that drop IQs of components (24.10 to 25.03). A version is year and month.
+/// Versions of ejabberd that drop IQs of components (24.10 to 25.03).
 fn drops_iqs(version: &str) -> bool {
+    !before(version, 24, 10) && before(version, 25, 4)
+}
+
+/// Whether a version of ejabberd, which is year and month, is older than this one. What cannot be read is not.
+fn before(version: &str, year: u32, month: u32) -> bool {
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let (Some(year), Some(month)) = (parts.next(), parts.next()) else { return false };
-    (24 * 12 + 10..=25 * 12 + 3).contains(&(year * 12 + month))
+    let (Some(of), Some(in_)) = (parts.next(), parts.next()) else { return false };
+    (of, in_) < (year, month)
 }
 
 /// Why there is no connection, and what mends it.

@@ -222,6 +222,7 @@ fn collect(element: &Element, granted: &mut BTreeSet<String>) {
             // A roster that can only be read does not help; an iq grant has its types at its namespaces.
             let enough = match access {
                 "roster" => matches!(type_, Some("both" | "set")),
+                "iq" => grants(child),
                 _ => type_ != Some("none"),
             };
             if enough {
@@ -230,6 +231,12 @@ fn collect(element: &Element, granted: &mut BTreeSet<String>) {
         }
         collect(child, granted);
     }
+}
+
+/// Whether requests about what users keep are granted, both ways, wherever in it.
+fn grants(iq: &Element) -> bool {
+    iq.children()
+        .any(|child| (child.attr("ns") == Some(ns::PUBSUB) && child.attr("type") == Some("both")) || grants(child))
 }
 
 #[cfg(test)]
@@ -246,9 +253,14 @@ mod tests {
     #[test]
     fn grants_are_found_wherever_they_are() {
         let nested = "<perm access='iq'><namespace ns='a' type='both'><perm access='roster' type='both'/>\
+                      <namespace ns='http://jabber.org/protocol/pubsub' type='both'/>\
                       <perm access='message' type='outgoing'/></namespace></perm>";
         assert_eq!(granted(nested), ["iq", "message", "roster"]);
-        for nothing in ["", "<perm access='roster' type='get'/>", "<perm access='message' type='none'/>", "<perm/>"] {
+        let other = "<perm access='iq'><namespace ns='a' type='both'/>\
+                     <namespace ns='http://jabber.org/protocol/pubsub' type='get'/></perm>";
+        for nothing in
+            ["", "<perm access='roster' type='get'/>", "<perm access='message' type='none'/>", "<perm/>", other]
+        {
             assert!(granted(nothing).is_empty(), "{nothing}");
         }
     }

@@ -13,7 +13,9 @@ pub const US: &str = "gw.bench.example";
 pub const SECRET: &str = "a-secret-of-the-component";
 
 /// All that is wanted of a server.
-pub const GRANTS: &str = "<perm access='roster' type='both'/><perm access='message' type='outgoing'/><perm access='presence' type='roster'/>";
+pub const GRANTS: &str = "<perm access='roster' type='both'/><perm access='message' type='outgoing'/>\
+                          <perm access='presence' type='roster'/>\
+                          <perm access='iq'><namespace ns='http://jabber.org/protocol/pubsub' type='both'/></perm>";
 
 /// What the XMPP server does.
 pub struct Ways {
