@@ -211,6 +211,7 @@ fn attach(
         store: store.clone(),
         directory: directory.clone(),
         shown: Arc::default(),
+        caps: Arc::default(),
         clock: clock.clone(),
     });
     let rules = Rules::new(id.clone(), store.clone(), adapter.clone(), clock.clone());

@@ -13,6 +13,7 @@ use crate::route::Router;
 use crate::store::{Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::jid::Jid;
+use crate::xmpp::roster::offer::Offered;
 
 /// How many users' choices are kept in memory.
 const CACHE: usize = 20_000;
@@ -69,6 +70,8 @@ impl Default for Choices {
 pub trait Outside: Send + Sync {
     /// The gateway (no contact) or the contact with this localpart asks to see a user's presence.
     fn subscribe(&self, contact: Option<&str>, user: &UserId);
+    /// Offers contacts for the user's roster, where that can be done and they are not in it.
+    fn offer(&self, user: &UserId, contacts: Vec<Offered>);
     /// The gateway and its subscriptions leave a user.
     fn leave(&self, user: &UserId);
     /// The gateway says something to a user, unasked.

@@ -3,6 +3,7 @@
 use portway_bridges::api::{Condition, Sentence, UserId};
 use serde_json::json;
 
+use super::contact;
 use super::form::{Field, FieldKind, Form};
 use super::house::{Choices, House, Registration};
 use super::table::{Call, Step};
@@ -71,6 +72,7 @@ pub async fn register(call: Call) -> Outcome {
     }
     if choose(&call).await? {
         house.outside(|outside| outside.subscribe(None, &call.user));
+        contact::offer(&call).await?;
         let example = format!("name%server@{}", house.component);
         return Ok(Step::Done(vec![
             Sentence::new("register.done").with("network", house.descriptor.name),

@@ -2,6 +2,7 @@
 
 mod bookmarks;
 mod contacts;
+mod devices;
 mod rooms;
 
 use std::borrow::Cow;

@@ -21,7 +21,7 @@ pub fn nick(us: &OurJid, to: &Jid, name: &str) -> Option<OutStanza> {
     let mut event = Element::bare("event", NS_EVENT);
     event.append_child(items);
     let from = us.resource(None)?;
-    Some(OutStanza::new(StanzaKind::Message, &from, &to.to_bare(), Some("headline"), None).with(event))
+    Some(OutStanza::new(StanzaKind::Message, &from, to, Some("headline"), None).with(event))
 }
 
 /// The presence of a contact comes from its device, that of the gateway from its domain, which is what answers for it.
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_name_is_told_as_an_event() {
         let us = Domain::new("m.x").unwrap().address(Some("a%b"), Some("portway")).unwrap();
-        let out = nick(&us, &Jid::parse("u@h/r").unwrap(), "Alice & Co").unwrap();
+        let out = nick(&us, &Jid::parse("u@h").unwrap(), "Alice & Co").unwrap();
         let mut bytes = Vec::new();
         crate::xmpp::stream::write::stanza(&mut bytes, out.element());
         assert_eq!(

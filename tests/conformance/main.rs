@@ -7,6 +7,7 @@ mod support;
 mod about;
 mod addresses;
 mod commands;
+mod devices;
 mod disco;
 mod faces;
 mod link;

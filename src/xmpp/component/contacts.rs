@@ -90,11 +90,13 @@ impl Component {
         };
         let done = match type_ {
             None => {
+                self.shows_itself(from, stanza, us);
                 self.came(from);
                 Ok(())
             }
             Some("unavailable") => {
                 self.0.roster.online.went(from);
+                parts.faces.caps().went(from);
                 if let (Some(user), Some(person)) = (access::user(from), &contact.person) {
                     parts.router.left(&Chat::Direct { user, person: person.clone() });
                 }
@@ -297,6 +299,8 @@ impl Component {
             }
             None => {}
         }
+        // Nothing is known of what it can do.
+        let _ = self.0.parts.faces.caps().came(from, None);
         self.came(from);
         if self.0.roster.online.shows(from, &contact.key) {
             self.show(contact, from).await;
@@ -360,6 +364,7 @@ impl Component {
     /// whether they are there, and see the gateway itself.
     pub(super) fn begin_presence(&self) {
         self.0.roster.online.forget();
+        self.0.parts.faces.caps().forget();
         self.0.roster.privileges.forget();
         let this = self.clone();
         tokio::spawn(async move {
@@ -500,8 +505,10 @@ impl Component {
     }
 
     fn call(&self, us: &OurJid, to: &Jid, name: &str) {
-        if let Some(nick) = presence::nick(us, to, name) {
-            self.send(&nick, Priority::Low);
+        for to in self.0.parts.faces.caps().receivers(to, |features| features.names) {
+            if let Some(nick) = presence::nick(us, &to, name) {
+                self.send(&nick, Priority::Low);
+            }
         }
     }
 

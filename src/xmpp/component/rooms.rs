@@ -16,6 +16,7 @@ use crate::xmpp::doors::Voice;
 use crate::xmpp::from_stanza::{self, Parsed};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::muc::Effect;
+use crate::xmpp::roster::offer::Offered;
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
 use crate::xmpp::stream::Priority;
 use crate::xmpp::{error, iq, xml};
@@ -46,6 +47,12 @@ impl Outside for Outdoors {
     fn subscribe(&self, contact: Option<&str>, user: &UserId) {
         if let Some(component) = self.component.upgrade().map(Component) {
             component.ask(contact, user);
+        }
+    }
+
+    fn offer(&self, user: &UserId, contacts: Vec<Offered>) {
+        if let Some(component) = self.component.upgrade().map(Component) {
+            component.offer(user, contacts);
         }
     }
 
