@@ -94,6 +94,32 @@ async fn p12_names_go_to_the_devices_that_want_them_once_all_are_known() {
     assert!(!rest.iter().any(|stanza| stanza.has_child("query", INFO) || is_nick(stanza)), "{rest:?}");
 }
 
+/// Pictures go where they are wanted, too, and presence with their hash to everybody as before.
+#[tokio::test]
+async fn p12_pictures_go_to_the_devices_that_want_them() {
+    use base64::Engine as _;
+    const METADATA: &str = "urn:xmpp:avatar:metadata";
+    let mut gateway = Gateway::open().await;
+    let (wants, wants_ver) = client(&["urn:xmpp:avatar:metadata+notify"]);
+    let (plain, plain_ver) = client(&["http://jabber.org/protocol/nick+notify"]);
+    for (device, ver, info) in [(BALCONY, &wants_ver, &wants), (GARDEN, &plain_ver, &plain)] {
+        gateway.send(&presence(device, US, ver)).await;
+        answer(&mut gateway, device, US, ver, info).await;
+    }
+    let mut picture = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(8, 8, image::Rgb([200, 0, 0])).write_to(&mut picture, image::ImageFormat::Png).unwrap();
+    let picture = base64::engine::general_purpose::STANDARD.encode(picture.into_inner());
+    gateway.peer.face("bob@loopback", Some(&picture)).await;
+    gateway.send(&format!("<presence type='subscribe' from='{JULIET}' to='bob%loopback@{US}'/>")).await;
+    let event = gateway.stanza(|stanza| stanza.name() == "message" && String::from(stanza).contains(METADATA)).await;
+    assert_eq!(event.attr("to"), Some(BALCONY));
+    let rest = gateway.rest().await;
+    assert!(!rest.iter().any(|stanza| String::from(stanza).contains(METADATA)), "{rest:?}");
+    let hash =
+        |stanza: &Element| stanza.get_child("x", "vcard-temp:x:update").is_some_and(|x| x.children().next().is_some());
+    assert!(rest.iter().any(|stanza| hash(stanza) && stanza.attr("to") == Some(JULIET)), "{rest:?}");
+}
+
 #[tokio::test]
 async fn p12_p13_contacts_are_offered_in_one_message_to_a_device_that_takes_them() {
     let mut gateway = Gateway::open().await;

@@ -191,6 +191,10 @@ impl Component {
     async fn write_into_roster(&self, user: &Jid, contact: &Contact) -> bool {
         let parts = &self.0.parts;
         let Some(bare) = contact.us.resource(None) else { return false };
+        // What stands in a roster is shown before any name that comes later: it should be the right one at once.
+        if let Some(person) = &contact.person {
+            let _ = parts.directory.name_or_ask(person).await;
+        }
         let wanted = Wanted {
             contact: bare.jid().as_str().to_owned(),
             name: self.shown_name(contact).await,

@@ -322,6 +322,10 @@ async fn contacts(world: &mut World, asks: bool) -> Result<()> {
     println!("roster: {roster}");
     expect_text(&roster, &alice)?;
     expect_text(&roster, "both")?;
+    if !asks {
+        // Her name, and not what stands for it while it is not known: clients show it for good.
+        expect_text(&roster, "name='alice'")?;
+    }
     let mut second = Xmpp::login(world.ports.c2s, "romeo").await?;
     second.wait("alice's presence to the second device", shown).await?;
     // Whoever shares a room with her sees how she is doing.
