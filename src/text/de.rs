@@ -23,6 +23,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("core.gateway-name", "{network}-Gateway"),
     de("core.given-up", "{network} war zu lange nicht erreichbar. Die Nachricht wurde nicht zugestellt."),
     de("core.invited", "{who} lädt Sie in den Raum {name} ein: {room}"),
+    de("core.language", "Deutsch"),
     de("core.no-nick", "Zum Betreten fehlt der Nickname: raum@server/nickname."),
     de("core.no-pm", "Private Nachrichten in Räumen werden nicht übertragen. Bitte direkt an die Person schreiben."),
     de("core.no-rooms", "Dieses Netz hat keine Räume."),
