@@ -172,6 +172,36 @@ async fn p2_p6_p7_a_contact_is_written_into_the_roster_and_looked_for() {
     }
 }
 
+#[tokio::test]
+async fn p6_d10_whoever_registers_has_the_gateway_in_the_roster_and_whoever_leaves_has_not() {
+    let mut gateway = Gateway::open().await;
+    advert(&mut gateway, "bench.example", "urn:xmpp:privilege:2").await;
+    let register = |payload: &str, id: &str| {
+        format!(
+            "<iq type='set' id='{id}' from='{BALCONY}' to='{US}'><query xmlns='jabber:iq:register'>{payload}</query></iq>"
+        )
+    };
+    gateway.send(&register("<nick>J</nick>", "in")).await;
+    let mut server = Server { item: String::new(), set: Some("both") };
+    let shown = |stanza: &Element| is(stanza, None, US) || is(stanza, Some("subscribe"), US);
+    let requests = server.serve(&mut gateway, shown).await;
+    let types: Vec<_> = requests.iter().filter_map(|request| request.attr("type")).collect();
+    assert_eq!(types, ["get", "set", "get"]);
+    assert!(server.item.contains("Loopback gateway"), "{}", server.item);
+    let rest = gateway.rest().await;
+    assert!(!rest.iter().any(|stanza| is(stanza, Some("subscribe"), US)), "she was not asked: {rest:?}");
+    // Both see each other: after a restart the gateway asks where she is.
+    gateway.restart().await;
+    gateway.stanza(|stanza| is(stanza, Some("probe"), US)).await;
+    advert(&mut gateway, "bench.example", "urn:xmpp:privilege:2").await;
+    gateway.send(&register("<remove/>", "out")).await;
+    gateway.stanza(|stanza| is(stanza, Some("unsubscribed"), US)).await;
+    let request = gateway.stanza(|stanza| stanza.has_child("query", ROSTER)).await;
+    let item = request.get_child("query", ROSTER).unwrap().get_child("item", ROSTER).unwrap();
+    assert_eq!((request.attr("type"), request.attr("to")), (Some("set"), Some(JULIET)));
+    assert_eq!((item.attr("jid"), item.attr("subscription")), (Some(US), Some("remove")));
+}
+
 /// A server that lets us see presence sends us that of everybody.
 #[tokio::test]
 async fn p11_presence_that_a_privilege_brings_is_used_and_never_answered_with_an_error() {
