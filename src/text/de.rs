@@ -121,6 +121,8 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("command.join", "{jid} betreten: {link}"),
     de("command.keep", "„-“ lässt es leer."),
     de("command.keep-value", "Jetzt: {value}. „.“ behält es."),
+    de("command.label-join", "Betreten"),
+    de("command.label-write", "Schreiben an"),
     de("command.letter", "{number} {chat} {condition} {why}"),
     de("command.letter-done", "Brief {number} ist erledigt."),
     de("command.level-failed", "Die Stufe des Protokolls lässt sich nicht ändern: {why}"),

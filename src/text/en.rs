@@ -100,6 +100,8 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("command.join", "Join {jid}: {link}"),
     en("command.keep", "Write “-” to leave it empty."),
     en("command.keep-value", "Now: {value}. Write “.” to keep it."),
+    en("command.label-join", "Join"),
+    en("command.label-write", "Write to"),
     en("command.letter", "{number} {chat} {condition} {why}"),
     en("command.letter-done", "Done with letter {number}."),
     en("command.level-failed", "The level of logging cannot be changed: {why}"),

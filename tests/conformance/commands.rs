@@ -189,6 +189,39 @@ async fn d9_every_option_of_a_form_has_a_value_and_a_name() {
     }
 }
 
+/// Every Profanity takes a note for a format, so a `%` in it ends the program; and every address that we give has one.
+#[tokio::test]
+async fn d9_d11_addresses_come_as_fields_and_no_note_has_a_percent_sign() {
+    let mut gateway = open().await;
+    for (typed, label, jid) in [
+        ("bob@loopback", "Write to", format!("bob%loopback@{US}")),
+        ("#town@loopback", "Join", format!("#town%loopback@{US}")),
+    ] {
+        let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='start-chat'", "").await);
+        let go = format!("node='start-chat' sessionid='{session}' action='complete'");
+        let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &go, &form(&[("address", typed)])).await);
+        let x = answer.get_child("x", DATA).expect("a form");
+        assert_eq!((status.as_str(), x.attr("type"), note(&answer).as_str()), ("completed", Some("result"), ""));
+        assert_eq!(x.get_child("title", DATA).map(Element::text).as_deref(), Some("Start a chat"));
+        let field = x.get_child("field", DATA).expect("a field");
+        assert_eq!((field.attr("type"), field.attr("label")), (Some("jid-single"), Some(label)));
+        assert_eq!(field.get_child("value", DATA).map(Element::text), Some(jid));
+    }
+    // Words go on to be notes, beside the rest.
+    let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='register'", "").await);
+    let go = format!("node='register' sessionid='{session}' action='complete'");
+    let (answer, _, _) = inner(&command(&mut gateway, BALCONY, &go, &form(&[("name", "50% J")])).await);
+    assert_eq!(note(&answer), "You are registered with the Loopback gateway.");
+    assert!(String::from(answer.get_child("x", DATA).expect("a form")).contains(&format!("name%server@{US}")));
+    gateway.say("m1", "bob%loopback", "hello", "").await;
+    gateway.item("text").await;
+    for node in ["contacts", "export"] {
+        let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &format!("node='{node}'"), "").await);
+        assert!(status == "completed" && !note(&answer).contains('%'), "{node}: {}", note(&answer));
+        assert!(String::from(answer.get_child("x", DATA).expect("a form")).contains('%'), "{node}");
+    }
+}
+
 #[tokio::test]
 async fn d9_commands_say_in_which_language_they_speak() {
     let mut gateway = open().await;
