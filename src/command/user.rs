@@ -74,10 +74,9 @@ pub async fn register(call: Call) -> Outcome {
     }
     if choose(&call).await? {
         house.outside(|outside| outside.subscribe(None, &call.user));
-        let example = format!("name%server@{}", house.component);
         return Ok(Step::Done(vec![
             Sentence::new("register.done").with("network", house.descriptor.name),
-            Sentence::new("register.next").with("example", example),
+            Sentence::new("register.next"),
         ]));
     }
     Step::done(Sentence::new("command.saved"))

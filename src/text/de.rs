@@ -112,6 +112,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("command.field-user", "XMPP-Adresse der Person"),
     de("command.field-user-after", "XMPP-Adresse der Person (für eine Liste: die danach)"),
     de("command.field-wrong", "{field}: {why}"),
+    de("command.found", "Gefunden:"),
     de("command.help", "Möglich ist:"),
     de(
         "command.help-end",
@@ -231,7 +232,7 @@ pub const SENTENCES: &[SentenceDef] = &[
         "register.leaving",
         "Das löscht Ihre Registrierung und Ihre Einstellungen, {contacts} Abonnements, {rules} Regeln und {links} Verknüpfungen. Was unterwegs ist, wird noch zugestellt.",
     ),
-    de("register.next", "An {example} schreiben, um jemanden zu erreichen, oder hier „help“ schreiben."),
+    de("register.next", "Mit „start-chat“ erreichen Sie jemanden; mehr sagt das Gateway auf „help“."),
     de("register.not", "Sie sind nicht registriert."),
     de(
         "register.optional",

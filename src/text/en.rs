@@ -91,6 +91,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("command.field-user", "XMPP address of the user"),
     en("command.field-user-after", "XMPP address of the user (for a list: those behind it)"),
     en("command.field-wrong", "{field}: {why}"),
+    en("command.found", "Found:"),
     en("command.help", "You can write:"),
     en(
         "command.help-end",
@@ -207,7 +208,7 @@ pub const SENTENCES: &[SentenceDef] = &[
         "register.leaving",
         "This deletes your registration and your choices, {contacts} subscriptions, {rules} rules and {links} links. What is on its way is still delivered.",
     ),
-    en("register.next", "Write to {example} to reach somebody, or write “help” here."),
+    en("register.next", "Use “start-chat” to reach somebody, or write “help” to the gateway."),
     en("register.not", "You are not registered."),
     en(
         "register.optional",

@@ -91,6 +91,10 @@ pub fn outcome(title: &Sentence, notes: &[Sentence], words: Words<'_>) -> (Optio
             fields.push(found("fixed", "", "", [text.as_str()]));
         }
     }
+    // Words come before addresses: Converse.js 14 leaves in a first field of the same kind what the user has typed there.
+    if fields.first().is_some_and(|field| field.attr("type") == Some("jid-single")) {
+        fields.insert(0, found("fixed", "", "", [words.say(&Sentence::new("command.found")).as_str()]));
+    }
     let x = (!fields.is_empty()).then(|| {
         let mut x = xml::element("x", NS, &[("type", "result")]);
         x.append_child(xml::text("title", NS, &words.say(title)));

@@ -6,6 +6,7 @@ import pwd
 import sqlite3
 import subprocess
 
+from picture import coloured
 from screen import Screen
 from world import until
 
@@ -15,6 +16,9 @@ CREATE TABLE account_settings (account TEXT UNIQUE, settings TEXT);
 INSERT INTO settings VALUES ('soundevents', '{}'), ('status_presets', '{}'), ('proxies', '{}'), ('plugins', '{}'),
   ('workspaces', '{"6ac24b4e-3f3f-4f39-a0a8-0a4e2a3f7f66": {}}');
 PRAGMA user_version=5;"""
+
+# Buttons below the list of services, and the box that says yes to leaving.
+REGISTER, COMMAND, SURE = (480, 580), (380, 580), (400, 230)
 
 
 class Gajim:
@@ -28,7 +32,7 @@ class Gajim:
 
     def __init__(self, world, processes, folder, shots, user):
         self.world, self.shots, self.user, self.folder = world, shots, user, folder
-        self.chat = None
+        self.chat, self.opened = None, set()
         self.config = os.path.join(folder, "gajim")
         os.makedirs(self.config)
         self.configure()
@@ -102,9 +106,11 @@ class Gajim:
     def open(self, jid):
         self.link(jid, "message")
         self.chat = jid
-        self.screen.window("Start / Join Chat")
-        self.screen.settle()
-        self.screen.keys("Return")
+        if jid not in self.opened:
+            self.screen.window("Start / Join Chat")
+            self.screen.settle()
+            self.screen.keys("Return")
+        self.opened.add(jid)
         self.screen.settle()
 
     def write(self, text):
@@ -132,6 +138,117 @@ class Gajim:
     def shot(self, name):
         self.screen.settle()
         self.screen.shot(os.path.join(self.shots, f"{self.name}-{name}.png"))
+
+    def settle(self):
+        self.screen.settle()
+
+    def activate(self, action, parameter):
+        """What an entry of Gajim's menus does."""
+        call = ["gdbus", "call", "--session", "--dest", "org.gajim.Gajim", "--object-path", "/org/gajim/Gajim"]
+        call += ["--method", "org.gtk.Actions.Activate", action, f"[<'{parameter}'>]", "{}"]
+        subprocess.run(as_nobody(*call), env=self.env, capture_output=True, timeout=30, check=False)
+
+    def services(self, gateway):
+        """Opens the list of services, with the gateway chosen: the list jumps to what is typed."""
+        self.activate("home-services", "home")
+        self.screen.window("Browsing")
+        self.screen.settle(2)
+        self.screen.click(500, 510)
+        self.screen.type(gateway)
+        self.screen.settle(0.5)
+        self.screen.keys("Escape")
+        self.screen.settle(0.5)
+
+    def leave_services(self):
+        for _ in range(2):
+            self.screen.keys("Escape")
+            self.screen.settle(0.5)
+
+    def discover(self, gateway):
+        self.services(gateway)
+        self.shot("discover")
+        # Only where a row is chosen that offers it, the button opens this window.
+        self.screen.click(*REGISTER)
+        self.screen.window("^Register$")
+        self.leave_services()
+        return "Discover Services"
+
+    def register(self, gateway, name):
+        self.services(gateway)
+        self.screen.click(*REGISTER)
+        self.screen.window("^Register$")
+        self.screen.settle()
+        self.screen.click(570, 291)
+        self.screen.type(name)
+        self.shot("register")
+        self.screen.click(733, 499)
+        self.screen.window("Registration successful")
+        self.shot("registered")
+        self.leave_services()
+        return "Register"
+
+    def run(self, gateway, command, shot, fill):
+        """Runs an ad-hoc command of the gateway by the window of its own."""
+        self.services(gateway)
+        self.screen.click(*COMMAND)
+        self.screen.window("Command List")
+        self.screen.settle()
+        self.screen.click(500, 240)
+        self.screen.type(command)
+        self.screen.settle(0.5)
+        self.screen.keys("Return")
+        self.screen.window("Stage")
+        self.screen.settle()
+        fill()
+        self.shot(shot)
+        self.screen.click(728, 549)
+        self.screen.window("Completed")
+        self.shot(f"{shot}-done")
+        self.leave_services()
+        return "Command"
+
+    def find(self, gateway, typed, jid):
+        def fill():
+            self.screen.click(588, 231)
+            self.screen.type(typed)
+            # Into the list of contacts, please.
+            self.screen.click(471, 287)
+
+        return self.run(gateway, "Start", "find", fill)
+
+    def unregister(self, gateway):
+        return self.run(gateway, "Unregister", "unregister", lambda: self.screen.click(*SURE))
+
+    def has_contact(self, jid):
+        return f"'jid': <'{jid}'>" in self.remote("list_contacts", "home")
+
+    def accept(self, jid):
+        """The page of the account has who asks; then Gajim wants to add them."""
+        self.screen.click(34, 602)
+        self.screen.settle()
+        self.shot("asks")
+        self.screen.click(830, 450)
+        self.screen.window("Add Contact")
+        self.screen.settle()
+        # Gajim 1.7 takes the gateway for a room, and says so in place of the next page.
+        if "@" in jid:
+            for _ in range(2):
+                self.screen.keys("Return")
+                self.screen.settle()
+        else:
+            self.screen.keys("Escape")
+        self.screen.settle()
+
+    def sees_face(self, jid):
+        """The picture in the list of chats and above the chat."""
+
+        def dots():
+            path = os.path.join(self.folder, "face.png")
+            self.screen.run("import", "-window", "root", path)
+            return coloured(path)
+
+        until("Gajim shows her picture in the list and above the chat", lambda: dots() > 1500)
+        return f"{dots()} dots of its colour"
 
     def close(self):
         """Nothing that [`Processes`] does not do."""
