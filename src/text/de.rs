@@ -230,7 +230,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     ),
     de(
         "register.leaving",
-        "Das löscht Ihre Registrierung und Ihre Einstellungen, {contacts} Abonnements, {rules} Regeln und {links} Verknüpfungen. Was unterwegs ist, wird noch zugestellt.",
+        "Das löscht Ihre Registrierung und Ihre Einstellungen und was dazugehört (Kontakte: {contacts}, Sperren: {rules}, verknüpfte Konten: {links}). Was unterwegs ist, wird noch zugestellt.",
     ),
     de("register.next", "Mit „start-chat“ erreichen Sie jemanden; mehr sagt das Gateway auf „help“."),
     de("register.not", "Sie sind nicht registriert."),

@@ -206,7 +206,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     ),
     en(
         "register.leaving",
-        "This deletes your registration and your choices, {contacts} subscriptions, {rules} rules and {links} links. What is on its way is still delivered.",
+        "This deletes your registration and your choices and what belongs to them (contacts: {contacts}, blocks: {rules}, linked accounts: {links}). What is on its way is still delivered.",
     ),
     en("register.next", "Use “start-chat” to reach somebody, or write “help” to the gateway."),
     en("register.not", "You are not registered."),

@@ -38,6 +38,8 @@ class Converse:
     name = "converse"
     shows_names = True
     shows_history = True
+    # What a bare domain says it takes for news of the server (headlines), and shows no chat.
+    chats_with_services = False
     packages = ["chromium", "chromium-driver", "npm", "pngquant", "imagemagick"]
 
     def __init__(self, world, processes, folder, shots, user):
@@ -206,6 +208,12 @@ class Converse:
         script = """const row = document.querySelector(`converse-roster [data-jid="${arguments[0]}"]`);
             return !!row && !row.closest('.requesting-xmpp-contact')"""
         return self.js(script, jid)
+
+    def lists(self, jid):
+        return self.js("return !!document.querySelector(`converse-roster [data-jid=\"${arguments[0]}\"]`)", jid)
+
+    def remove(self, jid):
+        self.api("await api.contacts.remove(args[0], true);", jid)
 
     def accept(self, jid):
         row = f'.requesting-xmpp-contact [data-jid="{jid}"]'

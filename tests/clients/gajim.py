@@ -28,6 +28,7 @@ class Gajim:
     shows_names = True
     # It asks rooms for no history of their own and wants an archive (MAM), which Portway has not yet.
     shows_history = False
+    chats_with_services = True
     packages = ["gajim", "dbus-daemon", "xvfb", "xdotool", "openbox", "imagemagick", "pngquant", "util-linux"]
 
     def __init__(self, world, processes, folder, shots, user):
@@ -103,10 +104,10 @@ class Gajim:
             self.screen.keys("Return")
             self.screen.settle()
 
-    def open(self, jid):
+    def open(self, jid, again=False):
         self.link(jid, "message")
         self.chat = jid
-        if jid not in self.opened:
+        if not again and jid not in self.opened:
             self.screen.window("Start / Join Chat")
             self.screen.settle()
             self.screen.keys("Return")
@@ -221,6 +222,16 @@ class Gajim:
 
     def has_contact(self, jid):
         return f"'jid': <'{jid}'>" in self.remote("list_contacts", "home")
+
+    lists = has_contact
+
+    def remove(self, jid):
+        self.activate("home-remove-contact", jid)
+        self.screen.window("Remove Transport")
+        self.screen.settle()
+        self.shot("remove")
+        self.screen.keys("Tab", "Return")
+        self.screen.settle()
 
     def accept(self, jid):
         """The page of the account has who asks; then Gajim wants to add them."""

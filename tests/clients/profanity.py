@@ -14,6 +14,7 @@ class Profanity:
     # It shows the name that the user has given to a contact, and ignores the one that contacts give to themselves.
     shows_names = False
     shows_history = True
+    chats_with_services = True
     packages = ["profanity", "tmux", "xterm", "xvfb", "imagemagick", "pngquant"]
 
     def __init__(self, world, processes, folder, shots, user):
@@ -58,8 +59,10 @@ class Profanity:
         self.command(f"/roster add {jid}")
         self.command(f"/sub request {jid}")
 
-    def open(self, jid):
+    def open(self, jid, again=False):
         self.command(f"/msg {jid}")
+        if again:
+            self.settle()
 
     def write(self, text):
         self.command(text)
@@ -91,13 +94,21 @@ class Profanity:
             until(f"Profanity shows “{text}” upon {command}", lambda: self.shows_error(text))
 
     def form(self, command, gateway, answers, shot):
-        """Gives an ad-hoc command and answers its form, each field by its number; returns when it is done."""
+        """Gives an ad-hoc command and answers its form, each field by its number; what comes of it is to be looked for."""
+        # Outcomes go to the chat with whom they are from, where there is one; there is one as soon as they say anything.
+        self.command(f"/msg {gateway}")
+        self.command("/clear")
         self.console(f"/cmd exec {command} {gateway}", "/form submit")
         for field, answer in answers:
             self.command(f"/field{field} {answer}")
             until("Profanity takes the field", lambda: self.text().count(f"[field{field}]") == 2)
         self.shot(shot)
         self.command("/form submit")
+
+    def outcome(self, gateway, text):
+        self.settle()
+        self.command(f"/msg {gateway}")
+        until(f"Profanity shows “{text}”", lambda: self.shows_error(text))
 
     def discover(self, gateway):
         self.console("/disco items", gateway)
@@ -108,7 +119,7 @@ class Profanity:
     def register(self, gateway, name):
         self.console(f"/cmd list {gateway}", "register", "start-chat", "unregister")
         self.form("register", gateway, [(1, f'"{name}"')], "register")
-        until("Profanity says so", lambda: self.shows_error("You are registered with the Matrix gateway."))
+        self.outcome(gateway, "You are registered with the Matrix gateway.")
         return "/cmd"
 
     def roster(self):
@@ -121,7 +132,13 @@ class Profanity:
         return lines
 
     def has_contact(self, jid):
-        return any(jid in line and "- none" not in line for line in self.roster())
+        return any(jid in line.split() and "- none" not in line for line in self.roster())
+
+    def lists(self, jid):
+        return any(jid in line.split() for line in self.roster())
+
+    def remove(self, jid):
+        self.command(f"/roster remove {jid}")
 
     def accept(self, jid):
         self.command(f"/sub allow {jid}")
@@ -144,7 +161,7 @@ class Profanity:
 
     def unregister(self, gateway):
         self.form("unregister", gateway, [(1, "on")], "unregister")
-        until("Profanity says so", lambda: self.shows_error("You are not registered any more"))
+        self.outcome(gateway, "You are not registered any more")
         return "/cmd"
 
     def close(self):

@@ -77,6 +77,8 @@ async fn rfc_6121_a_contact_asks_back_once_and_both_see_each_other() {
     subscribe(&mut gateway, "bob").await;
     let ask = gateway.stanza(|stanza| is(stanza, Some("subscribe"), &bob)).await;
     assert_eq!(ask.attr("to"), Some(JULIET));
+    let nick = ask.get_child("nick", "http://jabber.org/protocol/nick").map(Element::text);
+    assert_eq!(nick.as_deref(), Some("bob@loopback"), "it says who asks");
     // Asked again before and after an answer: not asked back again.
     subscribe(&mut gateway, "bob").await;
     gateway.send(&format!("<presence type='subscribed' from='{JULIET}' to='{bob}'/>")).await;

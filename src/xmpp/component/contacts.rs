@@ -232,9 +232,7 @@ impl Component {
             false => state,
         };
         match self.0.roster.change(user.as_str(), &contact.key, ask).await {
-            Ok((before, after)) if after.pending_out && !before.pending_out => {
-                self.answer(&contact.us, user, "subscribe", None);
-            }
+            Ok((before, after)) if after.pending_out && !before.pending_out => self.question(contact, user).await,
             Ok(_) => {}
             Err(error) => warn!(network = %parts.network, %error, "a subscription cannot be stored"),
         }
@@ -261,7 +259,7 @@ impl Component {
                 false => outbound(state, Change::Subscribe).state,
             };
             match this.0.roster.change(user.as_str(), &contact.key, ask).await {
-                Ok((_, after)) if after.pending_out => this.answer(&contact.us, &user, "subscribe", None),
+                Ok((_, after)) if after.pending_out => this.question(&contact, &user).await,
                 Ok(_) => {}
                 Err(error) => warn!(network = %this.0.parts.network, %error, "a subscription cannot be stored"),
             }
@@ -474,6 +472,25 @@ impl Component {
     fn answer(&self, us: &OurJid, to: &Jid, type_: &str, id: Option<&str>) {
         if let Some(bare) = us.resource(None) {
             self.send(&OutStanza::new(StanzaKind::Presence, &bare, to, Some(type_), id), Priority::Low);
+        }
+    }
+
+    /// Asks to see a user's presence, by name: whoever is asked wants to know who it is (XEP-0172, section 4.2).
+    async fn question(&self, contact: &Contact, to: &Jid) {
+        let Some(bare) = contact.us.resource(None) else { return };
+        let name = self.name_or_ask(contact).await;
+        self.send(&presence::question(&bare, to, &name), Priority::Low);
+    }
+
+    /// What a contact is called, after a question to the network where nobody knows yet.
+    async fn name_or_ask(&self, contact: &Contact) -> String {
+        let name = match &contact.person {
+            Some(person) => self.0.parts.directory.name_or_ask(person).await,
+            None => None,
+        };
+        match name {
+            Some(name) => name,
+            None => self.shown_name(contact).await,
         }
     }
 
