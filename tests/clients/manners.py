@@ -57,8 +57,8 @@ class Manners:
             ("yes", "You are not registered any more"),
         ]:
             self.says(said, answered)
-        how = self.gone()
-        self.client.open(self.gateway, again=True)
+        gone = self.gone()
+        self.client.open(self.gateway)
         for said, answered in [
             ("register", "Name by which I go on the other side"),
             (self.name, "1. as my program says"),
@@ -67,18 +67,19 @@ class Manners:
         ]:
             self.says(said, answered)
         self.client.shot("words")
-        return f"chat: {how}, {self.befriended(self.gateway)}"
+        if gone:
+            return f"chat: gone from the list, {self.befriended(self.gateway)}"
+        # It asks again, and the entry that has stayed hides whether that was answered.
+        self.client.accept(self.gateway)
+        return "chat: an entry stays in the list, which is of use again after a yes"
 
     def gone(self):
-        """Waits until the gateway is no contact any more, and takes it out where the server lets nobody else do that."""
-        left = "the gateway has left the list"
+        """Whether the gateway leaves the list by itself."""
         try:
-            until(left, lambda: not self.client.lists(self.gateway), AT_ONCE)
-            return "gone from the list"
+            until("the gateway has left the list", lambda: not self.client.lists(self.gateway), AT_ONCE)
+            return True
         except Failed:
-            self.client.remove(self.gateway)
-        until(left, lambda: not self.client.lists(self.gateway))
-        return "removed from the list by hand"
+            return False
 
     def says(self, said, answered):
         self.client.write(said)
@@ -123,4 +124,11 @@ class Manners:
     def unregister(self):
         """Asked whether to delete everything, and gone from the list after a yes."""
         door = self.client.unregister(self.gateway)
-        return f"{door}, {self.gone()}"
+        if self.client.chats_with_services:
+            self.client.open(self.gateway)
+            self.says("status", "You are not registered with the Matrix gateway.")
+        if self.gone():
+            return f"{door}, gone from the list"
+        self.client.remove(self.gateway)
+        until("the gateway has left the list", lambda: not self.client.lists(self.gateway))
+        return f"{door}, removed from the list by hand"

@@ -59,10 +59,9 @@ class Profanity:
         self.command(f"/roster add {jid}")
         self.command(f"/sub request {jid}")
 
-    def open(self, jid, again=False):
+    def open(self, jid):
         self.command(f"/msg {jid}")
-        if again:
-            self.settle()
+        self.settle()
 
     def write(self, text):
         self.command(text)
