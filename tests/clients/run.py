@@ -23,7 +23,7 @@ from story import Story  # noqa: E402
 from world import Failed, World, until  # noqa: E402
 
 CLIENTS = {"profanity": (Profanity, "romeo"), "converse": (Converse, "juliet"), "gajim": (Gajim, "nurse")}
-STORIES = {"story": Story, "manners": Manners}
+STORIES = {"manners": Manners, "story": Story}
 
 
 def demo(processes, logs, server):

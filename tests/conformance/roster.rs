@@ -204,6 +204,27 @@ async fn p6_d10_whoever_registers_has_the_gateway_in_the_roster_and_whoever_leav
     assert_eq!((item.attr("jid"), item.attr("subscription")), (Some(US), Some("remove")));
 }
 
+/// Clients show the name in the roster, whatever they hear later.
+#[tokio::test]
+async fn p6_a_name_is_asked_for_before_it_goes_into_a_roster_or_a_question() {
+    let mut gateway = Gateway::open().await;
+    for (node, name) in [("bob", "Robert"), ("carl", "Charles")] {
+        gateway.peer.name(&format!("{node}@loopback"), name).await;
+    }
+    subscribe(&mut gateway, "bob").await;
+    let ask = gateway.stanza(|stanza| is(stanza, Some("subscribe"), &format!("bob%loopback@{US}"))).await;
+    let nick = ask.get_child("nick", "http://jabber.org/protocol/nick").map(Element::text);
+    assert_eq!(nick.as_deref(), Some("Robert"));
+    advert(&mut gateway, "bench.example", "urn:xmpp:privilege:2").await;
+    subscribe(&mut gateway, "carl").await;
+    let mut server = Server { item: String::new(), set: Some("both") };
+    for _ in 0..2 {
+        let request = gateway.stanza(|stanza| stanza.has_child("query", ROSTER)).await;
+        server.answer(&mut gateway, &request).await;
+    }
+    assert!(server.item.contains("Charles"), "{}", server.item);
+}
+
 /// A server that lets us see presence sends us that of everybody.
 #[tokio::test]
 async fn p11_presence_that_a_privilege_brings_is_used_and_never_answered_with_an_error() {

@@ -201,15 +201,11 @@ impl Component {
         let parts = &self.0.parts;
         let Some(bare) = contact.us.resource(None) else { return false };
         // The name in a roster counts more than any that a client hears of later, so it is worth a question.
-        let name = match &contact.person {
-            Some(person) => parts.directory.name_or_ask(person).await,
-            None => None,
+        let wanted = Wanted {
+            contact: bare.jid().as_str().to_owned(),
+            name: self.name_or_ask(contact).await,
+            group: parts.descriptor.name.to_owned(),
         };
-        let name = match name {
-            Some(name) => name,
-            None => self.shown_name(contact).await,
-        };
-        let wanted = Wanted { contact: bare.jid().as_str().to_owned(), name, group: parts.descriptor.name.to_owned() };
         let read = || async {
             let answer = parts.link.iq(item::get(&parts.domain, user), ROSTER).await.ok()?;
             item::find(&answer, &wanted.contact)
