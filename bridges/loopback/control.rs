@@ -127,6 +127,13 @@ async fn take(core: &Core, state: &State, lines: impl Iterator<Item = Vec<u8>>) 
                 Ok(()) => ToPeer::Ok { id: to },
                 Err(text) => ToPeer::Error { text },
             }),
+            Ok(FromPeer::Name { person, name }) => answers.push(match from_loopback::face(&person, None) {
+                Ok((who, _)) => {
+                    state.set_name(&who, name);
+                    ToPeer::Ok { id: person }
+                }
+                Err(text) => ToPeer::Error { text },
+            }),
             Ok(FromPeer::Face { person, picture }) => answers.push(match from_loopback::face(&person, picture) {
                 Ok((whose, picture)) => {
                     state.set_face(&whose, picture);

@@ -211,6 +211,10 @@ impl Adapter for LoopbackAdapter {
         .boxed()
     }
 
+    fn name<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Option<String>> {
+        async move { self.state.name(person) }.boxed()
+    }
+
     fn avatar_source<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Result<Option<String>, Failure>> {
         async move { Ok(self.state.face(person).map(|(source, _)| source)) }.boxed()
     }

@@ -35,6 +35,13 @@ pub enum FromPeer {
         /// `temporary`, `permanent`, or nothing.
         how: Option<String>,
     },
+    /// What a person is called, for whoever asks; nobody is told.
+    Name {
+        /// Who, as `name@server`.
+        person: String,
+        /// The name.
+        name: String,
+    },
     /// A person has another picture, or none any more.
     Face {
         /// Whose, as `name@server`.

@@ -16,14 +16,17 @@ const PAGE: usize = 500;
 /// How many rows an export holds at most of each kind.
 const EXPORT: usize = 20_000;
 
+/// What stands in a form for no language in particular: some programs cannot take an option without a value.
+const ANY: &str = "any";
+
 type Outcome = Result<Step, StoreError>;
 
 /// The fields that registering and preferences have in common.
 fn choices_form(house: &House, title: &str, choices: &Choices) -> Form {
-    let mut languages = vec![(String::new(), Sentence::new("command.any-language"))];
+    let mut languages = vec![(ANY.to_owned(), Sentence::new("command.any-language"))];
     languages.extend(house.texts.languages().into_iter().map(|tag| {
-        let name = Sentence::new("command.line").with("text", tag.clone());
-        (tag, name)
+        let name = house.texts.text(&Sentence::new("core.language"), Some(&tag));
+        (tag, Sentence::new("command.line").with("text", name))
     }));
     let mut language = Field::choice("language", Sentence::new("command.field-language"), languages).optional();
     if matches!(&language.kind, FieldKind::Choice(values) if values.iter().any(|(tag, _)| *tag == choices.language)) {
@@ -38,7 +41,7 @@ fn choices_form(house: &House, title: &str, choices: &Choices) -> Form {
 async fn choose(call: &Call) -> Result<bool, StoreError> {
     let choices = Choices {
         name: call.answer("name").chars().filter(|c| !c.is_control()).take(100).collect(),
-        language: call.answer("language").to_owned(),
+        language: Some(call.answer("language")).filter(|tag| *tag != ANY).unwrap_or_default().to_owned(),
         announcements: call.yes("announcements"),
     };
     let row = UserRow {
@@ -73,10 +76,9 @@ pub async fn register(call: Call) -> Outcome {
     if choose(&call).await? {
         house.outside(|outside| outside.subscribe(None, &call.user));
         contact::offer(&call).await?;
-        let example = format!("name%server@{}", house.component);
         return Ok(Step::Done(vec![
             Sentence::new("register.done").with("network", house.descriptor.name),
-            Sentence::new("register.next").with("example", example),
+            Sentence::new("register.next"),
         ]));
     }
     Step::done(Sentence::new("command.saved"))

@@ -23,6 +23,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("core.gateway-name", "{network}-Gateway"),
     de("core.given-up", "{network} war zu lange nicht erreichbar. Die Nachricht wurde nicht zugestellt."),
     de("core.invited", "{who} lädt Sie in den Raum {name} ein: {room}"),
+    de("core.language", "Deutsch"),
     de("core.no-nick", "Zum Betreten fehlt der Nickname: raum@server/nickname."),
     de("core.no-pm", "Private Nachrichten in Räumen werden nicht übertragen. Bitte direkt an die Person schreiben."),
     de("core.no-rooms", "Dieses Netz hat keine Räume."),
@@ -112,6 +113,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("command.field-user", "XMPP-Adresse der Person"),
     de("command.field-user-after", "XMPP-Adresse der Person (für eine Liste: die danach)"),
     de("command.field-wrong", "{field}: {why}"),
+    de("command.found", "Gefunden:"),
     de("command.help", "Möglich ist:"),
     de(
         "command.help-end",
@@ -121,6 +123,8 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("command.join", "{jid} betreten: {link}"),
     de("command.keep", "„-“ lässt es leer."),
     de("command.keep-value", "Jetzt: {value}. „.“ behält es."),
+    de("command.label-join", "Betreten"),
+    de("command.label-write", "Schreiben an"),
     de("command.letter", "{number} {chat} {condition} {why}"),
     de("command.letter-done", "Brief {number} ist erledigt."),
     de("command.level-failed", "Die Stufe des Protokolls lässt sich nicht ändern: {why}"),
@@ -227,9 +231,9 @@ pub const SENTENCES: &[SentenceDef] = &[
     ),
     de(
         "register.leaving",
-        "Das löscht Ihre Registrierung und Ihre Einstellungen, {contacts} Abonnements, {rules} Regeln und {links} Verknüpfungen. Was unterwegs ist, wird noch zugestellt.",
+        "Das löscht Ihre Registrierung und Ihre Einstellungen und was dazugehört (Kontakte: {contacts}, Sperren: {rules}, verknüpfte Konten: {links}). Was unterwegs ist, wird noch zugestellt.",
     ),
-    de("register.next", "An {example} schreiben, um jemanden zu erreichen, oder hier „help“ schreiben."),
+    de("register.next", "Mit „start-chat“ erreichen Sie jemanden; mehr sagt das Gateway auf „help“."),
     de("register.not", "Sie sind nicht registriert."),
     de(
         "register.optional",

@@ -23,6 +23,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.gateway-name", "{network} gateway"),
     en("core.given-up", "{network} could not be reached for too long. The message was not delivered."),
     en("core.invited", "{who} invites you to the room {name}: {room}"),
+    en("core.language", "English"),
     en("core.no-nick", "Say under which nick you want to join, as in room@server/nick."),
     en("core.no-pm", "Private messages in rooms are not carried. Write to the person directly."),
     en("core.no-rooms", "This network has no rooms."),
@@ -91,6 +92,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("command.field-user", "XMPP address of the user"),
     en("command.field-user-after", "XMPP address of the user (for a list: those behind it)"),
     en("command.field-wrong", "{field}: {why}"),
+    en("command.found", "Found:"),
     en("command.help", "You can write:"),
     en(
         "command.help-end",
@@ -100,6 +102,8 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("command.join", "Join {jid}: {link}"),
     en("command.keep", "Write “-” to leave it empty."),
     en("command.keep-value", "Now: {value}. Write “.” to keep it."),
+    en("command.label-join", "Join"),
+    en("command.label-write", "Write to"),
     en("command.letter", "{number} {chat} {condition} {why}"),
     en("command.letter-done", "Done with letter {number}."),
     en("command.level-failed", "The level of logging cannot be changed: {why}"),
@@ -203,9 +207,9 @@ pub const SENTENCES: &[SentenceDef] = &[
     ),
     en(
         "register.leaving",
-        "This deletes your registration and your choices, {contacts} subscriptions, {rules} rules and {links} links. What is on its way is still delivered.",
+        "This deletes your registration and your choices and what belongs to them (contacts: {contacts}, blocks: {rules}, linked accounts: {links}). What is on its way is still delivered.",
     ),
-    en("register.next", "Write to {example} to reach somebody, or write “help” here."),
+    en("register.next", "Use “start-chat” to reach somebody, or write “help” to the gateway."),
     en("register.not", "You are not registered."),
     en(
         "register.optional",

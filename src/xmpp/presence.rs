@@ -39,6 +39,13 @@ pub fn available(us: &OurJid, to: &Jid, name: Option<&str>, caps: &[Element]) ->
     Some(presence)
 }
 
+/// The wish to see a user's presence, with the name of whoever has it.
+#[must_use]
+pub fn question(us: &OurJid, to: &Jid, name: &str) -> OutStanza {
+    let presence = OutStanza::new(StanzaKind::Presence, us, &to.to_bare(), Some("subscribe"), None);
+    presence.with(xml::text("nick", NS_NICK, name))
+}
+
 /// A contact whose presence is not to be seen any more.
 #[must_use]
 pub fn unavailable(us: &OurJid, to: &Jid) -> Option<OutStanza> {

@@ -149,6 +149,82 @@ async fn d9_d13_commands_are_listed_run_left_and_refused() {
     }
 }
 
+/// Profanity 0.13 ends on an option whose value is empty.
+#[tokio::test]
+async fn d9_every_option_of_a_form_has_a_value_and_a_name() {
+    let mut gateway = open().await;
+    let mut options = 0;
+    for node in portway::command::table::COMMANDS.iter().map(|command| command.name) {
+        let answer = command(&mut gateway, NURSE, &format!("node='{node}'"), "").await;
+        let Some(x) = answer.get_child("command", COMMANDS).and_then(|command| command.get_child("x", DATA)) else {
+            continue;
+        };
+        for field in x.children().filter(|child| child.is("field", DATA)) {
+            let values: Vec<String> = field
+                .children()
+                .filter(|child| child.is("option", DATA))
+                .map(|option| {
+                    assert_ne!(option.attr("label").unwrap_or_default(), "", "{node}: {}", String::from(x));
+                    option.get_child("value", DATA).map(Element::text).unwrap_or_default()
+                })
+                .collect();
+            options += values.len();
+            assert!(values.iter().all(|value| !value.is_empty()), "{node}: {}", String::from(x));
+            // What is chosen from the start is one of them.
+            let chosen = field.get_child("value", DATA).map(Element::text).unwrap_or_default();
+            assert!(values.is_empty() || values.contains(&chosen), "{node}: {}", String::from(x));
+        }
+    }
+    assert!(options > 5, "{options}");
+    // Whoever chooses nothing in particular has it kept like that.
+    let set = |language: &str| format!("<query xmlns='{REGISTER}'>{}</query>", form(&[("language", language)]));
+    for (given, kept) in [("de", "de"), ("any", "any"), ("de", "de"), ("", "any")] {
+        assert_eq!(gateway.iq("set", BALCONY, US, &set(given)).await.attr("type"), Some("result"));
+        let answer = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{REGISTER}'/>")).await;
+        let x = answer.get_child("query", REGISTER).and_then(|query| query.get_child("x", DATA)).expect("a form");
+        let field = x.children().find(|field| field.attr("var") == Some("language")).expect("the field");
+        assert_eq!(field.get_child("value", DATA).map(Element::text).as_deref(), Some(kept), "{given}");
+        let labels: Vec<&str> = field.children().filter_map(|option| option.attr("label")).collect();
+        assert_eq!(labels[1..], ["Deutsch", "English"], "languages go by their own names");
+    }
+}
+
+/// Every Profanity takes a note for a format, so a `%` in it ends the program; and every address that we give has one.
+#[tokio::test]
+async fn d9_d11_addresses_come_as_fields_and_no_note_has_a_percent_sign() {
+    let mut gateway = open().await;
+    for (typed, label, jid) in [
+        ("bob@loopback", "Write to", format!("bob%loopback@{US}")),
+        ("#town@loopback", "Join", format!("#town%loopback@{US}")),
+    ] {
+        let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='start-chat'", "").await);
+        let go = format!("node='start-chat' sessionid='{session}' action='complete'");
+        let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &go, &form(&[("address", typed)])).await);
+        let x = answer.get_child("x", DATA).expect("a form");
+        assert_eq!((status.as_str(), x.attr("type"), note(&answer).as_str()), ("completed", Some("result"), ""));
+        assert_eq!(x.get_child("title", DATA).map(Element::text).as_deref(), Some("Start a chat"));
+        let fields: Vec<&Element> = x.children().filter(|child| child.is("field", DATA)).collect();
+        let [head, field] = fields[..] else { panic!("{}", String::from(x)) };
+        let words = head.get_child("value", DATA).map(Element::text);
+        assert_eq!((head.attr("type"), words.as_deref()), (Some("fixed"), Some("Found:")));
+        assert_eq!((field.attr("type"), field.attr("label")), (Some("jid-single"), Some(label)));
+        assert_eq!(field.get_child("value", DATA).map(Element::text), Some(jid));
+    }
+    // Words go on to be notes, beside the rest.
+    let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='register'", "").await);
+    let go = format!("node='register' sessionid='{session}' action='complete'");
+    let (answer, _, _) = inner(&command(&mut gateway, BALCONY, &go, &form(&[("name", "50% J")])).await);
+    assert!(note(&answer).starts_with("You are registered with the Loopback gateway.\n"), "{}", note(&answer));
+    assert!(!answer.has_child("x", DATA));
+    gateway.say("m1", "bob%loopback", "hello", "").await;
+    gateway.item("text").await;
+    for node in ["contacts", "export"] {
+        let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &format!("node='{node}'"), "").await);
+        assert!(status == "completed" && !note(&answer).contains('%'), "{node}: {}", note(&answer));
+        assert!(String::from(answer.get_child("x", DATA).expect("a form")).contains('%'), "{node}");
+    }
+}
+
 #[tokio::test]
 async fn d9_commands_say_in_which_language_they_speak() {
     let mut gateway = open().await;
