@@ -15,6 +15,7 @@ use crate::config::{Config, NetworkConfig};
 use crate::identity::{Access, Directory, Limiter, Quota, Rules};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
+use crate::route::consent;
 use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
@@ -32,6 +33,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How often old rows are removed.
 const PRUNE: Duration = Duration::from_secs(3600);
+
+/// For how many signals it is looked at the same time whether they come from strangers; more are left out.
+const LOOKING: usize = 64;
 
 /// Why the gateway ended.
 #[derive(Debug, thiserror::Error)]
@@ -229,12 +233,13 @@ fn attach(
         clock: clock.clone(),
         admins: config.admins.clone(),
         registration: config.registration,
+        strangers: network.strangers,
         proofs: Quota::new(3, hour),
         registrations: Quota::new(10, hour),
         outside: std::sync::OnceLock::new(),
         known: std::sync::Mutex::default(),
     });
-    let doors = Arc::new(Doors::new(Commander::new(house)));
+    let doors = Arc::new(Doors::new(Commander::new(house.clone())));
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -277,12 +282,15 @@ fn attach(
         side,
         access,
         rules,
+        house: house.clone(),
+        looking: Arc::new(tokio::sync::Semaphore::new(LOOKING)),
         directory,
         faces,
         texts: texts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
     }));
+    tasks.spawn(consent::look_after(house, stop.clone()).map(Ok));
     tasks.spawn(listening(adapter.clone(), health.clone(), listeners_of(&network.id), stop.clone()).map(Ok));
     let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
     tasks.spawn(async move {

@@ -22,8 +22,8 @@ pub trait Network: Send + Sync {
     /// Names and texts. Pure.
     fn describe(&self) -> Descriptor;
 
-    /// Checks the section `[network.<id>]` and builds the adapter. Does no I/O. The keys `component` and `secret` have
-    /// been taken out of `raw` by the core.
+    /// Checks the section `[network.<id>]` and builds the adapter. Does no I/O. The keys that are the core's own
+    /// (`component`, `secret`, `strangers`) have been taken out of `raw`.
     ///
     /// # Errors
     /// Every fault of the section at once, each with its key.

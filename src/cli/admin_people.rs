@@ -1,10 +1,13 @@
 //! The verbs of `portway admin` that are commands of admins as well: letters, users, links and rules.
 
+use portway_bridges::api::UserId;
+
 use super::CliError;
 use super::admin::Admin;
 use crate::clock::Clock;
 use crate::command::letters::{Order, end_letter};
 use crate::identity::rules::{LONGEST, MOST};
+use crate::route::key;
 use crate::store::{LinkRow, Linked, Rule, Store, StoreError};
 use crate::xmpp::jid::Jid;
 
@@ -39,6 +42,10 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
         }
         Admin::Users { network, remove: Some(user) } => {
             let user = bare(user)?;
+            if let Ok(id) = UserId::parse(&user) {
+                // A gateway that runs tells the senders when it looks the next time, one that does not when it starts.
+                store.turn_away(network, &key::of_user(&id), None).await.map_err(failed)?;
+            }
             let gone = store.forget_user(network, &user).await.map_err(failed)?;
             if !gone.registered {
                 return Err(CliError::Runtime(format!("{user} was not registered with {network}")));

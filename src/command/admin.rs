@@ -200,7 +200,7 @@ async fn told(house: &House, user: &UserId, text: &str) -> Result<bool, StoreErr
     let lang = Some(choices.language.as_str()).filter(|lang| !lang.is_empty());
     let sentence = Sentence::new("command.announcement").with("text", text);
     let said = house.texts.text(&sentence, lang);
-    house.outside(|outside| outside.say(user, &said));
+    house.router.say(user, said).await?;
     Ok(true)
 }
 

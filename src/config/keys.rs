@@ -171,6 +171,14 @@ pub const KEYS: &[Key] = &[
         secret: true,
         doc: "The secret of this network's component, as the XMPP server knows it.",
     },
+    Key {
+        section: "network",
+        name: "strangers",
+        default: Some("\"deliver\""),
+        example: "\"deliver\"",
+        secret: false,
+        doc: "What becomes of a message of somebody whom the user has never written to. \"deliver\": it is delivered. \"ask\": it is held, and the user asked. \"refuse\": it goes back. Users who have registered may choose for themselves, unless it is \"refuse\".",
+    },
 ];
 
 /// The keys of a section that are the gateway's own.

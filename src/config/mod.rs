@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use self::load::{Setting, Source};
 pub use self::secret::Secret;
-use crate::command::Registration;
+use crate::command::{Policy, Registration};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 
@@ -71,6 +71,8 @@ pub struct NetworkConfig {
     pub component: Domain,
     /// The secret of its component.
     pub secret: Secret,
+    /// What becomes of strangers' words.
+    pub strangers: Policy,
     /// The rest of the section, for the network itself.
     pub raw: toml::Table,
 }

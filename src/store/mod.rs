@@ -2,12 +2,14 @@
 //!
 //! [`Store`] is what the rest of the gateway calls: each method is one domain operation, atomic, and returns when it is
 //! on disk. [`backend::Backend`] is what a database engine implements; [`sqlite`] is the one there is. [`worker`] runs
-//! many operations in one transaction. [`accounts`] is the part about users and what belongs to them.
+//! many operations in one transaction. [`accounts`] is the part about users and what belongs to them, [`strangers`] the one
+//! about what is held until a user agrees to it.
 
 pub mod accounts;
 pub mod backend;
 pub mod model;
 pub mod sqlite;
+pub mod strangers;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ pub use self::accounts::{AvatarRow, Forgotten, LinkRow, Linked, Proof, Rule, Sub
 use self::backend::{Backend, Outcome};
 pub use self::model::*;
 use self::sqlite::Sqlite;
+pub use self::strangers::{HeldChat, TurnedAway};
 use self::worker::{Counters, Worker};
 use crate::clock::Clock;
 

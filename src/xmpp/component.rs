@@ -29,6 +29,7 @@ use crate::identity::{Access, Directory, Limiter, Meant, access};
 use crate::observe::{Health, Metrics};
 use crate::route::Router;
 use crate::route::item::{Item, Meta, Speaker};
+use crate::route::said::Said;
 use crate::store::Store;
 use crate::text::Catalogue;
 
@@ -225,7 +226,7 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &Sentence::new("core.not-a-room"));
             return;
         }
-        if parts.doors.reported(&stanza, us, &user) {
+        if parts.doors.reported(&stanza, us, &user).await {
             return;
         }
         let parsed = from_stanza::message(&stanza);
@@ -375,6 +376,12 @@ impl XmppSide for Component {
                 out
             }
         }
+    }
+
+    fn say(&self, id: EventId, said: &Said) -> Vec<OutStanza> {
+        let parts = &self.0.parts;
+        let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+        to_stanza::said(said, id, &context)
     }
 
     fn refuse(&self, item: &Item, condition: Condition, sentence: &Sentence) {
