@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::command::{Commander, House};
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory, Limiter, Quota, Rules};
+use crate::identity::{Access, Directory, Limiter, Newcomers, Quota, Rules};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::consent;
@@ -250,6 +250,8 @@ fn attach(
         store: store.clone(),
         access: access.clone(),
         limiter: Limiter::new(config.user_rate, config.user_burst),
+        iqs: Limiter::new(config.user_rate, config.user_burst),
+        newcomers: Newcomers::new(config.user_people, id.clone(), store.clone(), clock.clone()),
         directory: directory.clone(),
         faces: faces.clone(),
         muc,

@@ -130,6 +130,7 @@ impl Reader {
             media_fetch_allow: self.list("media", "fetch_allow"),
             user_rate: self.number("limits", "user_rate", 0..=1_000_000),
             user_burst: self.number("limits", "user_burst", 1..=1_000_000_000),
+            user_people: self.number("limits", "user_people", 0..=1_000_000),
             networks: Vec::new(),
             settings: Vec::new(),
             warnings: Vec::new(),

@@ -54,6 +54,8 @@ pub struct Config {
     pub user_rate: u32,
     /// Stanzas that one user may send at once.
     pub user_burst: u32,
+    /// New people whom one user may write to in a day; 0 means no limit.
+    pub user_people: u32,
     /// The networks, in the order of their names.
     pub networks: Vec<NetworkConfig>,
     /// Every value with where it came from, for `portway check --show`.

@@ -59,7 +59,8 @@ impl Store {
     }
 
     /// The user of a chat of two agrees to it: what was held of it waits to go to XMPP from now on, under new numbers, in
-    /// order, with the time at which it was said. Says how many events that were.
+    /// order, with the time at which it was said. Says how many events that were. A chat in which nothing was said yet stays
+    /// as it is.
     ///
     /// # Errors
     /// [`super::StoreError`].

@@ -56,6 +56,10 @@ pub const SENTENCES: &[SentenceDef] = &[
         "core.too-fast",
         "Sie senden schneller, als dieses Gateway überträgt. Bitte kurz warten und dann noch einmal senden.",
     ),
+    de(
+        "core.too-many-people",
+        "Sie haben so vielen neuen Personen geschrieben, wie dieses Gateway an einem Tag erlaubt. In {time} geht es mit der nächsten weiter. Bekannten können Sie jederzeit schreiben.",
+    ),
     de("core.welcome", "Das ist das {network}-Gateway. Wer an {example} schreibt, erreicht jemanden dort."),
     de("command.action-add", "hinzufügen"),
     de("command.action-allow", "durchlassen"),

@@ -44,6 +44,10 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.rooms-full", "The rooms of this gateway are full at the moment. Please try again later."),
     en("core.too-big", "This is too big for the gateway."),
     en("core.too-fast", "You are sending faster than this gateway carries. Wait a moment and send it again."),
+    en(
+        "core.too-many-people",
+        "You have written to as many new people as this gateway allows in a day. You can write to another one in {time}. Whom you have written with before, you can write to at any time.",
+    ),
     en("core.welcome", "This is the {network} gateway. Write to {example} to reach somebody there."),
     en("command.action-add", "add"),
     en("command.action-allow", "let through"),

@@ -11,7 +11,7 @@ use portway_bridges::api::{
     UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::about::About;
 use super::doors::{Doors, Voice};
@@ -25,7 +25,7 @@ use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
 use super::{XmppSide, iq, to_stanza, xml};
 use crate::clock::Clock;
-use crate::identity::{Access, Directory, Limiter, Meant, access};
+use crate::identity::{Access, Directory, Limiter, Meant, Newcomers, access, newcomers};
 use crate::observe::{Health, Metrics};
 use crate::route::Router;
 use crate::route::item::{Item, Meta, Speaker};
@@ -54,8 +54,12 @@ pub struct Parts {
     pub store: Store,
     /// Who may.
     pub access: Arc<Access>,
-    /// How much.
+    /// How many messages and presences.
     pub limiter: Limiter,
+    /// How many requests.
+    pub iqs: Limiter,
+    /// How many new people a user may write to.
+    pub newcomers: Newcomers,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The faces.
@@ -160,7 +164,8 @@ impl Component {
         }
         // Answers and errors of a client are not the doing of its user.
         let asked = !matches!(stanza.type_.as_deref(), Some("result" | "error" | "unavailable"));
-        if asked && !parts.limiter.allows(from.bare_str(), parts.clock.now()) {
+        let limiter = if stanza.kind == StanzaKind::Iq { &parts.iqs } else { &parts.limiter };
+        if asked && !limiter.allows(from.bare_str(), parts.clock.now()) {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.too-fast"));
             return;
         }
@@ -258,6 +263,18 @@ impl Component {
         let chat = Chat::Direct { user: user.clone(), person: person.clone() };
         match parsed {
             Parsed::Event { kind, origin_id, receipt, nick } => {
+                match parts.newcomers.too_many(&user, &person).await {
+                    Ok(None) => {}
+                    Ok(Some(wait)) => {
+                        let sentence = Sentence::new("core.too-many-people").with("time", newcomers::in_words(wait));
+                        return self.refuse_stanza(&stanza, Condition::ResourceConstraint, &sentence);
+                    }
+                    Err(error) => {
+                        warn!(network = %parts.network, %error, "the people whom a user has written to cannot be counted");
+                        let sentence = Sentence::new("core.store-failed");
+                        return self.refuse_stanza(&stanza, Condition::InternalServerError, &sentence);
+                    }
+                }
                 let face = parts.directory.addressed(&user, &person, node).await;
                 parts.directory.seen(Ok(person), None);
                 parts.directory.seen_user(&user);

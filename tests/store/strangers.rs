@@ -178,6 +178,8 @@ pub async fn what_is_held_for_too_long_is_turned_away_and_never_pruned(rig: Rig)
 
 pub async fn chats_that_a_user_opens_are_counted_and_those_of_others_are_not(rig: Rig) {
     let store = rig.open().await;
+    // Agreeing to somebody says nothing to them.
+    assert_eq!(store.welcome(NET, CHAT).await, Ok(0));
     assert_eq!(store.has_chat(NET, CHAT).await, Ok(false));
     put(&store, vec![user(CHAT, "1"), stranger("d/juliet@x/bob%y", "2"), user("d/juliet@x/bob%y", "3")]).await;
     rig.pass(Duration::from_secs(60));

@@ -168,17 +168,18 @@ impl Strangers for Sqlite {
     }
 
     fn welcome(&mut self, network: &str, key: &str, now: Timestamp) -> Outcome<u64> {
-        let chat = self.chat(network, key, None)?;
-        self.db.prepare_cached("UPDATE chats SET known = 1 WHERE id = ?1 AND known = 0")?.execute([chat.id])?;
+        // Where nothing was ever said there is nothing to be agreed to yet.
+        let Some(id) = self.known_chat(network, key)? else { return Ok(0) };
+        self.db.prepare_cached("UPDATE chats SET known = 1 WHERE id = ?1 AND known = 0")?.execute([id])?;
         let held: Vec<(i64, Option<String>)> = self
             .db
             .prepare_cached(HELD_OF_CHAT)?
-            .query_map([chat.id], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<_>>()?;
         for (id, dedupe) in &held {
             self.release(*id, dedupe.as_deref(), now)?;
         }
-        self.remember_chat((network.to_owned(), key.to_owned()), Chat { known: true, ..chat });
+        self.remember_chat((network.to_owned(), key.to_owned()), Chat { id, known: true });
         Ok(count(held.len()))
     }
 
