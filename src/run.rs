@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::command::{Commander, House};
+use crate::command::{Commander, House, pointers};
 use crate::config::{Config, NetworkConfig};
 use crate::identity::{Access, Directory, Limiter, Newcomers, Quota, Rules};
 use crate::observe::http::{self, Pages};
@@ -236,6 +236,7 @@ fn attach(
         strangers: network.strangers,
         proofs: Quota::new(3, hour),
         registrations: Quota::new(10, hour),
+        relinked: tokio::sync::Notify::new(),
         outside: std::sync::OnceLock::new(),
         known: std::sync::Mutex::default(),
     });
@@ -292,7 +293,8 @@ fn attach(
         metrics: metrics.clone(),
         clock: clock.clone(),
     }));
-    tasks.spawn(consent::look_after(house, stop.clone()).map(Ok));
+    tasks.spawn(consent::look_after(house.clone(), stop.clone()).map(Ok));
+    tasks.spawn(pointers::look_after(house, stop.clone()).map(Ok));
     tasks.spawn(listening(adapter.clone(), health.clone(), listeners_of(&network.id), stop.clone()).map(Ok));
     let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
     tasks.spawn(async move {

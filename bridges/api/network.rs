@@ -190,6 +190,16 @@ pub trait Adapter: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// These people are the user, by links that were proved; nobody where there are none any more. The user's stand-in
+    /// points to them, where the network has a place for that. Idempotent.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        let _ = (user, persons);
+        Box::pin(async { Ok(()) })
+    }
+
     /// People who go by something like this, as the network's own directory finds them: each with what they call
     /// themselves, at most `limit`. Best effort: nobody where there is no directory or it does not answer.
     fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {

@@ -417,6 +417,10 @@ impl Adapter for MatrixAdapter {
         self.0.dress(user, name, picture).boxed()
     }
 
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        self.0.point(user, persons).boxed()
+    }
+
     fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {
         async move {
             let body = json!({ "search_term": query, "limit": limit });

@@ -143,6 +143,8 @@ pub struct House {
     pub proofs: Quota,
     /// How often a user may register.
     pub registrations: Quota,
+    /// Somebody's links have changed.
+    pub relinked: tokio::sync::Notify,
     /// The XMPP side, once it is there.
     pub outside: OnceLock<Box<dyn Outside>>,
     /// What is known of who has registered, and what they have chosen.

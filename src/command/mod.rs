@@ -10,6 +10,7 @@ pub mod form;
 pub mod house;
 pub mod letters;
 pub mod link;
+pub mod pointers;
 pub mod session;
 pub mod strangers;
 pub mod table;

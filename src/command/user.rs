@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::form::{Field, FieldKind, Form};
 use super::house::{Choices, House, Policy, Registration};
+use super::pointers;
 use super::strangers;
 use super::table::{Call, Step};
 use crate::route::{consent, key};
@@ -143,7 +144,9 @@ pub async fn unregister(call: Call) -> Outcome {
 /// [`StoreError`].
 pub async fn remove(house: &House, user: &UserId) -> Result<bool, StoreError> {
     house.router.turn_away(user, None).await?;
+    pointers::mark(&house.store, &house.network, &user.to_string()).await?;
     let forgotten = house.store.forget_user(&house.network, &user.to_string()).await?;
+    house.relinked.notify_one();
     house.forget(user);
     if let Some(outside) = house.outside.get() {
         outside.disconnect(user).await;

@@ -305,6 +305,19 @@ impl Store {
         self.write(move |db| db.kv_put(&network, &key, value.as_deref())).await
     }
 
+    /// Removes a value of a network's own small storage if it is this one yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn kv_remove(&self, network: &str, key: &str, value: &[u8]) -> Outcome<()> {
+        let (network, key, value) = (network.to_owned(), key.to_owned(), value.to_owned());
+        self.write(move |db| match db.kv_get(&network, &key)? {
+            Some(found) if found == value => db.kv_put(&network, &key, None),
+            _ => Ok(()),
+        })
+        .await
+    }
+
     /// Values whose key starts with `prefix` and is greater than `after`, by key, at most `limit`.
     ///
     /// # Errors

@@ -141,6 +141,14 @@ async fn d13_a_code_links_an_account_once() {
     chat(&mut gateway, BALCONY, "cancel").await;
     assert_eq!(chat(&mut gateway, BALCONY, &code).await, "rosa@loopback is linked.");
     assert!(chat(&mut gateway, BALCONY, "status").await.contains("rosa@loopback is you"));
+    // Her stand-in points to rosa; in rosa's card she herself, and nobody else, is shown who that is.
+    let points = gateway.item("points").await;
+    assert_eq!((points.user.as_deref(), points.body.as_deref()), (Some(JULIET), Some("rosa@loopback")));
+    for (who, shown) in [(BALCONY, true), ("romeo@bench.example/x", false)] {
+        let rosa = format!("rosa%loopback@{US}");
+        let card = String::from(&gateway.iq("get", who, &rosa, "<vCard xmlns='vcard-temp'/>").await);
+        assert_eq!(card.contains("xmpp:juliet@bench.example"), shown, "{card}");
+    }
     // What rosa says to bob is said by juliet; what a third one says there is not.
     for (id, person) in [("o1", "rosa@loopback"), ("o2", "tybalt@loopback")] {
         let item = Item {
@@ -162,4 +170,5 @@ async fn d13_a_code_links_an_account_once() {
     assert!(chat(&mut gateway, romeo, "link rosa@loopback").await.contains("somebody else"));
     let nurse = format!("{NURSE}/x");
     assert!(chat(&mut gateway, &nurse, "links remove rosa@loopback").await.contains("not linked any more"));
+    assert_eq!(gateway.item("points").await.body.as_deref(), Some(""));
 }

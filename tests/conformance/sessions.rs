@@ -65,6 +65,7 @@ async fn rig() -> Rig {
         strangers: portway::command::Policy::Deliver,
         proofs: Quota::new(3, hour),
         registrations: Quota::new(10, hour),
+        relinked: tokio::sync::Notify::new(),
         outside: OnceLock::new(),
         known: Mutex::default(),
     };

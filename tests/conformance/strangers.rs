@@ -78,6 +78,7 @@ async fn s11_a_stranger_is_announced_and_heard_when_the_user_says_so() {
         ..Item::default()
     };
     gateway.peer.say(std::iter::once(typing)).await;
+    while !matches!(gateway.peer.next().await, ToPeer::Ok { id } if id == "p2") {}
     // Nothing is forgotten by a crash, and nothing of it came before the answer.
     gateway.restart().await;
     let listed = chat(&mut gateway, BALCONY, "strangers list").await;
@@ -238,13 +239,7 @@ async fn s11_a_crash_loses_nothing_of_what_is_held() {
         }
         // Killed with the last ones perhaps on their way; what was answered holds.
         let confirmed = format!("p{}", from + 1);
-        loop {
-            if let ToPeer::Ok { id } = gateway.peer.next().await
-                && id == confirmed
-            {
-                break;
-            }
-        }
+        while !matches!(gateway.peer.next().await, ToPeer::Ok { id } if id == confirmed) {}
         committed = committed.max(from + 2);
         gateway.restart().await;
         // The other side sends again what was not answered, as networks do.
