@@ -9,7 +9,7 @@ use crate::command::letters::{Order, end_letter};
 use crate::command::pointers;
 use crate::identity::rules::{LONGEST, MOST};
 use crate::route::key;
-use crate::store::{LinkRow, Linked, Rule, Store, StoreError};
+use crate::store::{LinkRow, Linked, Reason, Rule, Store, StoreError};
 use crate::xmpp::jid::Jid;
 
 /// How many rows are read at a time.
@@ -45,7 +45,7 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
             let user = bare(user)?;
             if let Ok(id) = UserId::parse(&user) {
                 // A gateway that runs tells the senders when it looks the next time, one that does not when it starts.
-                store.turn_away(network, &key::of_user(&id), None).await.map_err(failed)?;
+                store.turn_away(network, &key::of_user(&id), None, Reason::Refused).await.map_err(failed)?;
             }
             pointers::mark(store, network, &user).await.map_err(failed)?;
             let gone = store.forget_user(network, &user).await.map_err(failed)?;

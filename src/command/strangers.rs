@@ -9,7 +9,7 @@ use super::house::House;
 use super::table::{Call, Step};
 use crate::identity::rules::MOST;
 use crate::route::{consent, key, stored};
-use crate::store::{HeldChat, Rule, StoreError};
+use crate::store::{HeldChat, Reason, Rule, StoreError};
 
 /// Answers that may be given in a chat without the command's name.
 pub const ANSWERS: [&str; 2] = ["accept", "refuse"];
@@ -93,11 +93,11 @@ pub async fn strangers_command(call: Call) -> Outcome {
                 return Ok(Step::Refuse(Condition::PolicyViolation, Sentence::new("command.too-many-rules")));
             }
             house.rules.put(Rule { user, pattern: id.clone(), allow: false, at: house.clock.now() }).await?;
-            let count = house.router.turn_away(&call.user, Some(&chat)).await?;
+            let count = house.router.turn_away(&call.user, Some(&chat), Reason::Refused).await?;
             house.adapter.blocked(&call.user, &person).await;
             count
         }
-        _ => house.router.turn_away(&call.user, Some(&chat)).await?,
+        _ => house.router.turn_away(&call.user, Some(&chat), Reason::Refused).await?,
     };
     let done = match call.answer("action") {
         "accept" => "stranger.accepted",
@@ -115,7 +115,7 @@ pub async fn send_back_blocked(house: &House, user: &UserId) -> Result<(), Store
     for Stranger { person, .. } in strangers(house, user, usize::try_from(consent::OF_ALL).unwrap_or(SHOWN)).await? {
         if house.rules.between(user, &person).await?.is_some() {
             let chat = Chat::Direct { user: user.clone(), person };
-            house.router.turn_away(user, Some(&chat)).await?;
+            house.router.turn_away(user, Some(&chat), Reason::Refused).await?;
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use super::pointers;
 use super::strangers;
 use super::table::{Call, Step};
 use crate::route::{consent, key};
-use crate::store::{Direction, LinkRow, StoreError, UserRow};
+use crate::store::{Direction, LinkRow, Reason, StoreError, UserRow};
 
 /// How many rows are read at a time.
 const PAGE: usize = 500;
@@ -143,7 +143,7 @@ pub async fn unregister(call: Call) -> Outcome {
 /// # Errors
 /// [`StoreError`].
 pub async fn remove(house: &House, user: &UserId) -> Result<bool, StoreError> {
-    house.router.turn_away(user, None).await?;
+    house.router.turn_away(user, None, Reason::Refused).await?;
     pointers::mark(&house.store, &house.network, &user.to_string()).await?;
     let forgotten = house.store.forget_user(&house.network, &user.to_string()).await?;
     house.relinked.notify_one();

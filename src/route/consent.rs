@@ -90,7 +90,7 @@ pub async fn of_event(house: &House, inbound: &Inbound, item: &Item) -> Result<C
             .with("what", house.texts.text(&what, lang))
             .with("jid", format!("{face}@{}", house.component));
         let text = house.texts.text(&sentence, lang);
-        Box::new(said::row(&house.network, &Said { user: user.clone(), text, at: house.clock.now() }))
+        Box::new(said::row(&house.network, &Said { user: user.clone(), text, at: house.clock.now(), asks: true }))
     });
     Ok(Consent::Needed(Box::new(Holding {
         of_user: key::of_user(user),
@@ -181,6 +181,7 @@ fn word(house: &House, turned: &TurnedAway) -> Option<NewEvent> {
         Reason::Refused => (Condition::PolicyViolation, "stranger.refused"),
         Reason::Expired => (Condition::PolicyViolation, "stranger.expired"),
         Reason::Full => (Condition::ResourceConstraint, "stranger.full"),
+        Reason::Unreachable => (Condition::ServiceUnavailable, "stranger.unreachable"),
     };
     let days = HELD_FOR.as_secs() / 86_400;
     let sentence = Sentence::new(key).with("user", user.to_string()).with("days", days.to_string());
@@ -212,7 +213,7 @@ pub async fn review(house: &House, prefix: &str) -> Result<(), StoreError> {
                 Policy::Deliver => drop(house.router.welcome(&chat).await?),
                 Policy::Ask => {}
                 Policy::Refuse => {
-                    house.router.turn_away(user, Some(&chat)).await?;
+                    house.router.turn_away(user, Some(&chat), Reason::Refused).await?;
                 }
             }
         }

@@ -17,7 +17,7 @@ use super::settler::Settler;
 use super::{event, key};
 use crate::clock::Clock;
 use crate::observe::Metrics;
-use crate::store::{Direction, NewBatch, NewEvent, Store};
+use crate::store::{Direction, NewBatch, NewEvent, Reason, Store};
 use crate::text::Catalogue;
 use crate::xmpp::XmppSide;
 use crate::xmpp::stream::Link;
@@ -174,7 +174,7 @@ impl Router {
     /// # Errors
     /// [`crate::store::StoreError`] where the store cannot take it.
     pub async fn say(&self, user: &UserId, text: String) -> Result<(), crate::store::StoreError> {
-        let row = said::row(&self.0.network, &Said { user: user.clone(), text, at: self.0.clock.now() });
+        let row = said::row(&self.0.network, &Said { user: user.clone(), text, at: self.0.clock.now(), asks: false });
         self.submit(NewBatch { events: vec![row], ..NewBatch::default() }).await.map(|_| ())
     }
 
@@ -190,14 +190,19 @@ impl Router {
         Ok(released)
     }
 
-    /// A user does not want to hear of a person, or (`None`) of any of the strangers whose words are held: they go back.
-    /// Says how many words that were.
+    /// A user does not want to hear of a person, or (`None`) of any of the strangers whose words are held, or cannot be
+    /// asked: they go back. Says how many words that were.
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
-    pub async fn turn_away(&self, user: &UserId, chat: Option<&Chat>) -> Result<u64, crate::store::StoreError> {
+    pub async fn turn_away(
+        &self,
+        user: &UserId,
+        chat: Option<&Chat>,
+        reason: Reason,
+    ) -> Result<u64, crate::store::StoreError> {
         let (of_user, chat) = (key::of_user(user), chat.map(key::chat));
-        let turned = self.0.store.turn_away(&self.0.network, &of_user, chat.as_deref()).await?;
+        let turned = self.0.store.turn_away(&self.0.network, &of_user, chat.as_deref(), reason).await?;
         if turned > 0 {
             self.0.turned_away.notify_one();
         }

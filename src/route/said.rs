@@ -17,6 +17,8 @@ pub struct Said {
     pub text: String,
     /// When.
     pub at: Timestamp,
+    /// Whether it asks about a stranger, whose words go back where the user cannot be asked.
+    pub asks: bool,
 }
 
 /// The shape in the store: a field may be added with a default, none may change its meaning.
@@ -25,6 +27,8 @@ struct Stored {
     say: String,
     to: (String, String),
     at: i64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asks: bool,
 }
 
 /// How every such row begins, and no row of an event does.
@@ -37,6 +41,7 @@ pub fn row(network: &Arc<str>, said: &Said) -> NewEvent {
         say: said.text.clone(),
         to: (said.user.local().to_owned(), said.user.host().to_owned()),
         at: said.at.0,
+        asks: said.asks,
     };
     NewEvent {
         network: network.to_string(),
@@ -60,8 +65,8 @@ pub fn read(body: &[u8]) -> Option<Said> {
     if !body.starts_with(BEGINNING) {
         return None;
     }
-    let Stored { say, to: (local, host), at } = serde_json::from_slice(body).ok()?;
-    Some(Said { user: UserId::new(&local, &host).ok()?, text: say, at: Timestamp(at) })
+    let Stored { say, to: (local, host), at, asks } = serde_json::from_slice(body).ok()?;
+    Some(Said { user: UserId::new(&local, &host).ok()?, text: say, at: Timestamp(at), asks })
 }
 
 #[cfg(test)]
@@ -72,10 +77,12 @@ mod tests {
     #[test]
     fn the_shape_in_the_store() {
         let user = UserId::parse("juliet@capulet.lit").unwrap();
-        let said = Said { user, text: "hi".to_owned(), at: Timestamp(5) };
+        let said = Said { user, text: "hi".to_owned(), at: Timestamp(5), asks: false };
         let row = row(&Arc::from("loopback"), &said);
         assert_eq!(row.body, br#"{"say":"hi","to":["juliet","capulet.lit"],"at":5}"#);
-        assert_eq!(read(&row.body), Some(said));
+        assert_eq!(read(&row.body).as_ref(), Some(&said));
+        let asks = Said { asks: true, ..said };
+        assert_eq!(read(&self::row(&Arc::from("loopback"), &asks).body), Some(asks));
         assert_eq!(read(br#"{"chat":{"d":[]}}"#), None);
     }
 }

@@ -81,6 +81,8 @@ pub enum Reason {
     Expired,
     /// Too much is held already.
     Full,
+    /// The user cannot be asked: their server does not know them, or takes nothing for them.
+    Unreachable,
 }
 
 impl Reason {
@@ -91,6 +93,7 @@ impl Reason {
             Self::Refused => "refused",
             Self::Expired => "expired",
             Self::Full => "full",
+            Self::Unreachable => "unreachable",
         }
     }
 
@@ -100,6 +103,7 @@ impl Reason {
         match name {
             "expired" => Self::Expired,
             "full" => Self::Full,
+            "unreachable" => Self::Unreachable,
             _ => Self::Refused,
         }
     }

@@ -40,7 +40,7 @@ pub trait Strangers {
     fn is_known(&mut self, network: &str, chat: &str) -> Outcome<bool>;
     fn welcome(&mut self, network: &str, chat: &str, now: Timestamp) -> Outcome<u64>;
     fn held(&mut self, network: &str, prefix: &str, after: Option<&str>, limit: usize) -> Outcome<Vec<HeldChat>>;
-    fn turn_away(&mut self, network: &str, prefix: &str, chat: Option<&str>) -> Outcome<u64>;
+    fn turn_away(&mut self, network: &str, prefix: &str, chat: Option<&str>, reason: Reason) -> Outcome<u64>;
     fn expire(&mut self, network: &str, before: Timestamp) -> Outcome<u64>;
     fn turned_away(&mut self, network: &str, limit: usize) -> Outcome<Vec<TurnedAway>>;
     fn told(&mut self, id: EventId) -> Outcome<bool>;
@@ -79,14 +79,14 @@ impl Store {
         self.write(move |db| db.held(&network, &prefix, after.as_deref(), limit)).await
     }
 
-    /// Turns away what is held of a chat, or (`None`) of all chats whose keys begin with `prefix`, as
-    /// [`Reason::Refused`]. Says how many events that were.
+    /// Turns away what is held of a chat, or (`None`) of all chats whose keys begin with `prefix`. Says how many events that
+    /// were.
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn turn_away(&self, network: &str, prefix: &str, chat: Option<&str>) -> Outcome<u64> {
+    pub async fn turn_away(&self, network: &str, prefix: &str, chat: Option<&str>, reason: Reason) -> Outcome<u64> {
         let (network, prefix, chat) = (network.to_owned(), prefix.to_owned(), chat.map(str::to_owned));
-        self.write(move |db| db.turn_away(&network, &prefix, chat.as_deref())).await
+        self.write(move |db| db.turn_away(&network, &prefix, chat.as_deref(), reason)).await
     }
 
     /// Turns away what was held before a time, as [`Reason::Expired`]. Says how many events that were.

@@ -283,5 +283,9 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("stranger.says", "„{line}“"),
     de("stranger.sent-back", "{count} Nachrichten von {who} gehen zurück."),
     de("stranger.status", "{count} Unbekannte warten auf eine Antwort: „strangers“ schreiben."),
+    de(
+        "stranger.unreachable",
+        "{user} war auf XMPP nicht zu erreichen, um zu fragen, ob Ihre Nachrichten willkommen sind.",
+    ),
     de("stranger.waits", "{name} ({id}), {count} Nachrichten: {what}"),
 ];

@@ -254,5 +254,6 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("stranger.says", "“{line}”"),
     en("stranger.sent-back", "{count} messages of {who} go back."),
     en("stranger.status", "{count} people whom you do not know wait for an answer: write “strangers”."),
+    en("stranger.unreachable", "{user} could not be asked on XMPP whether they want to hear from you."),
     en("stranger.waits", "{name} ({id}), {count} messages: {what}"),
 ];

@@ -30,7 +30,7 @@ use crate::observe::{Health, Metrics};
 use crate::route::Router;
 use crate::route::item::{Item, Meta, Speaker};
 use crate::route::said::Said;
-use crate::store::Store;
+use crate::store::{Reason, Store};
 use crate::text::Catalogue;
 
 /// How many answers to IQs and joins may be in the making; more requests are told to come back later.
@@ -236,8 +236,12 @@ impl Component {
         }
         let parsed = from_stanza::message(&stanza);
         let Some(node) = us.jid().node() else {
-            if let Parsed::Event { kind: Kind::Text(text), .. } = parsed {
-                self.line(stanza, us.clone(), user, text.body);
+            match parsed {
+                Parsed::Event { kind: Kind::Text(text), .. } => self.line(stanza, us.clone(), user, text.body),
+                Parsed::Bounce { id: Some(id), .. } if id.starts_with(to_stanza::QUESTION) => {
+                    self.cannot_be_asked(&user).await;
+                }
+                _ => {}
             }
             return;
         };
@@ -306,6 +310,14 @@ impl Component {
             }
             Parsed::Refuse(condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
             Parsed::Ignore => {}
+        }
+    }
+
+    /// A user's server has sent back a question about strangers: what is held for the user would wait for nobody.
+    async fn cannot_be_asked(&self, user: &UserId) {
+        let parts = &self.0.parts;
+        if let Err(error) = parts.router.turn_away(user, None, Reason::Unreachable).await {
+            warn!(network = %parts.network, %error, "what is held for somebody who is not there cannot be sent back");
         }
     }
 

@@ -28,6 +28,9 @@ const DELAYED: i64 = 10_000;
 /// for a client that has gone meanwhile.
 const LATE: i64 = 60_000;
 
+/// How the ids of questions about strangers begin.
+pub const QUESTION: &str = "pw-asks-";
+
 /// What rendering needs to know.
 pub struct Context<'a> {
     /// The component's domain.
@@ -156,8 +159,9 @@ pub fn said(said: &Said, id: EventId, context: &Context<'_>) -> Vec<OutStanza> {
     let Some(to) = bare_jid(&said.user) else { return Vec::new() };
     let from = context.domain.jid();
     let parts = split(&said.text, MAX_BODY);
+    let name = if said.asks { format!("{QUESTION}{id}") } else { format!("pw-{id}") };
     let stanza = |(n, part): (usize, &&str)| {
-        let id = if n == 0 { format!("pw-{id}") } else { format!("pw-{id}-{}", n + 1) };
+        let id = if n == 0 { name.clone() } else { format!("{name}-{}", n + 1) };
         let message = OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), Some(&id));
         let message = message.with(xml::text("body", NS_CLIENT, part));
         match delay(said.at, context) {

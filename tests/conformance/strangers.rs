@@ -227,6 +227,24 @@ async fn s11_an_invitation_of_a_stranger_waits_as_well() {
     assert_eq!(invited.attr("from"), Some(paris().as_str()));
 }
 
+/// The user does not exist, and only their server knows: whoever wrote to them hears of it now and not in two weeks.
+#[tokio::test]
+async fn s11_what_is_held_for_somebody_who_is_not_there_goes_back_at_once() {
+    let mut gateway = open("ask").await;
+    says(&mut gateway, "p1", "paris@loopback", "one").await;
+    let question = gateway.stanza(|stanza| stanza.attr("from") == Some(US) && stanza.has_child("body", NS)).await;
+    let id = question.attr("id").expect("an id");
+    let error = "<error type='cancel'><service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+    // Of another one it says nothing.
+    for other in ["pw-1", "x"] {
+        gateway.send(&format!("<message type='error' from='{JULIET}' to='{US}' id='{other}'>{error}</message>")).await;
+    }
+    assert!(chat(&mut gateway, BALCONY, "strangers list").await.contains("1 messages"));
+    gateway.send(&format!("<message type='error' from='{JULIET}' to='{US}' id='{id}'>{error}</message>")).await;
+    assert_eq!(failure(&mut gateway, "paris@loopback").await.body.as_deref(), Some("service-unavailable"));
+    assert!(chat(&mut gateway, BALCONY, "strangers list").await.contains("Nobody waits"));
+}
+
 /// A crash at any moment: what the network was told is committed is asked about, and comes in order once it is accepted.
 #[tokio::test]
 async fn s11_a_crash_loses_nothing_of_what_is_held() {

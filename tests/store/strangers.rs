@@ -145,8 +145,8 @@ pub async fn what_says_nothing_by_itself_is_held_only_behind_something(rig: Rig)
 pub async fn what_is_turned_away_stays_until_its_sender_is_told_once(rig: Rig) {
     let store = rig.open().await;
     let ids = put(&store, vec![stranger(CHAT, "1"), stranger("d/juliet@x/bob%y", "2"), stranger(CHAT, "3")]).await;
-    assert_eq!(store.turn_away(NET, JULIET, Some(CHAT)).await, Ok(2));
-    assert_eq!(store.turn_away(NET, JULIET, Some(CHAT)).await, Ok(0));
+    assert_eq!(store.turn_away(NET, JULIET, Some(CHAT), Reason::Refused).await, Ok(2));
+    assert_eq!(store.turn_away(NET, JULIET, Some(CHAT), Reason::Refused).await, Ok(0));
     assert_eq!(turned(&store).await.len(), 2);
     assert_eq!(store.welcome(NET, CHAT).await, Ok(0), "it is too late");
     rig.pass(Duration::from_secs(400 * 86_400));
@@ -160,7 +160,7 @@ pub async fn what_is_turned_away_stays_until_its_sender_is_told_once(rig: Rig) {
     let out = store.pending(NET, Direction::ToNetwork, None, None, 10).await.expect("what waits");
     assert_eq!(bodies(&out), ["body of told"]);
     assert_eq!(store.message(ids[0]).await.expect("a read").expect("it is known").body, None);
-    assert_eq!(store.turn_away(NET, JULIET, None).await, Ok(1), "all that is held of a user");
+    assert_eq!(store.turn_away(NET, JULIET, None, Reason::Refused).await, Ok(1), "all that is held of a user");
 }
 
 pub async fn what_is_held_for_too_long_is_turned_away_and_never_pruned(rig: Rig) {

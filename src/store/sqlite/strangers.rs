@@ -204,7 +204,7 @@ impl Strangers for Sqlite {
             .collect()
     }
 
-    fn turn_away(&mut self, network: &str, prefix: &str, chat: Option<&str>) -> Outcome<u64> {
+    fn turn_away(&mut self, network: &str, prefix: &str, chat: Option<&str>, reason: Reason) -> Outcome<u64> {
         let rows = self
             .db
             .prepare_cached(
@@ -212,7 +212,7 @@ impl Strangers for Sqlite {
                  (SELECT e.id FROM events e INDEXED BY events_held JOIN chats c ON c.id = e.chat
                   WHERE e.state = 3 AND c.network = ?1 AND c.key >= ?2 AND c.key < ?3 AND (?4 IS NULL OR c.key = ?4))",
             )?
-            .execute(params![network, prefix, behind(prefix), chat, Reason::Refused.name()])?;
+            .execute(params![network, prefix, behind(prefix), chat, reason.name()])?;
         Ok(count(rows))
     }
 
