@@ -83,8 +83,10 @@ pub async fn of_event(house: &House, inbound: &Inbound, item: &Item) -> Result<C
         let lang = choices.as_ref().map(|choices| choices.language.as_str()).filter(|lang| !lang.is_empty());
         let id = house.adapter.print_person(person);
         let face = item.meta.face.clone().or_else(|| address::of_person(person).ok()).unwrap_or_default();
+        // Somebody else may speak in a chat with them.
+        let name = inbound.sender_name.clone().filter(|_| inbound.sender == *person);
         let sentence = Sentence::new("stranger.question")
-            .with("name", inbound.sender_name.clone().unwrap_or_else(|| person.local().to_owned()))
+            .with("name", name.unwrap_or_else(|| person.local().to_owned()))
             .with("id", id)
             .with("network", house.descriptor.name)
             .with("what", house.texts.text(&what, lang))

@@ -181,7 +181,10 @@ impl Voice {
     fn presence(&self, from: &OurJid, user: &UserId, type_: &str) {
         let Ok(to) = Jid::from_parts(Some(user.local()), user.host(), None) else { return };
         let presence = OutStanza::new(StanzaKind::Presence, from, &to, Some(type_), None);
-        let _ = self.link.send(&presence, Priority::Low);
+        // Best effort: where it is lost, the user's server finds out with its next probe.
+        if let Err(error) = self.link.send(&presence, Priority::Low) {
+            tracing::debug!(domain = self.domain.as_str(), %error, "a presence of the gateway was not sent");
+        }
     }
 
     /// The gateway leaves a user's contact list (XEP-0100, section 4.3).
