@@ -387,6 +387,11 @@ async fn consent(world: &mut World) -> Result<()> {
     told(&mut romeo, &mail, "Ball again").await?;
     romeo.say(&format!("bob%{OUTSIDE}@{mail}"), "yes", "Yes.").await?;
     romeo.hear(&format!("bob%{OUTSIDE}@{mail}"), "Please?").await?;
+    // Nobody is there to be asked: the report does not wait for an answer.
+    let ghost_town = format!("no-such-user@{mail}");
+    outside::send(world.mail.smtp, &format!("Bob <{bob}>"), &ghost_town, "Hello?", "Anybody?\r\n", None).await?;
+    let final_recipient = format!("Final-Recipient: rfc822; {ghost_town}");
+    imap::wait(world.mail.imap, &bob, |mail| mail.contains(&final_recipient)).await?;
     // The same person in two places.
     romeo.say(&matrix, "link", &format!("link {}", alice_client.id)).await?;
     let code = portway_testbed::until("a code", async || {
