@@ -10,11 +10,12 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::command::{Commander, House};
+use crate::command::{Commander, House, pointers};
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory, Limiter, Quota, Rules};
+use crate::identity::{Access, Directory, Limiter, Newcomers, Quota, Rules};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
+use crate::route::consent;
 use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
@@ -32,6 +33,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How often old rows are removed.
 const PRUNE: Duration = Duration::from_secs(3600);
+
+/// For how many signals it is looked at the same time whether they come from strangers; more are left out.
+const LOOKING: usize = 64;
 
 /// Why the gateway ended.
 #[derive(Debug, thiserror::Error)]
@@ -230,12 +234,14 @@ fn attach(
         clock: clock.clone(),
         admins: config.admins.clone(),
         registration: config.registration,
+        strangers: network.strangers,
         proofs: Quota::new(3, hour),
         registrations: Quota::new(10, hour),
+        relinked: tokio::sync::Notify::new(),
         outside: std::sync::OnceLock::new(),
         known: std::sync::Mutex::default(),
     });
-    let doors = Arc::new(Doors::new(Commander::new(house)));
+    let doors = Arc::new(Doors::new(Commander::new(house.clone())));
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -246,6 +252,8 @@ fn attach(
         store: store.clone(),
         access: access.clone(),
         limiter: Limiter::new(config.user_rate, config.user_burst),
+        iqs: Limiter::new(config.user_rate, config.user_burst),
+        newcomers: Newcomers::new(config.user_people, id.clone(), store.clone(), clock.clone()),
         directory: directory.clone(),
         faces: faces.clone(),
         muc,
@@ -278,12 +286,16 @@ fn attach(
         side,
         access,
         rules,
+        house: house.clone(),
+        looking: Arc::new(tokio::sync::Semaphore::new(LOOKING)),
         directory,
         faces,
         texts: texts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
     }));
+    tasks.spawn(consent::look_after(house.clone(), stop.clone()).map(Ok));
+    tasks.spawn(pointers::look_after(house, stop.clone()).map(Ok));
     tasks.spawn(listening(adapter.clone(), health.clone(), listeners_of(&network.id), stop.clone()).map(Ok));
     let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
     tasks.spawn(async move {

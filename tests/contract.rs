@@ -266,6 +266,7 @@ fn each_key_comes_from_the_environment_too_and_each_secret_from_a_file() {
         ("limits", _) => "77",
         ("network", "component") => "env.example.org",
         ("network", "secret") => "hush-env",
+        ("network", "strangers") => "ask",
         other => panic!("{other:?} has no value here: add one"),
     };
     for key in portway::config::keys::KEYS {

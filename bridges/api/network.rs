@@ -22,8 +22,8 @@ pub trait Network: Send + Sync {
     /// Names and texts. Pure.
     fn describe(&self) -> Descriptor;
 
-    /// Checks the section `[network.<id>]` and builds the adapter. Does no I/O. The keys `component` and `secret` have
-    /// been taken out of `raw` by the core.
+    /// Checks the section `[network.<id>]` and builds the adapter. Does no I/O. The keys that are the core's own
+    /// (`component`, `secret`, `strangers`) have been taken out of `raw`.
     ///
     /// # Errors
     /// Every fault of the section at once, each with its key.
@@ -187,6 +187,16 @@ pub trait Adapter: Send + Sync {
         picture: Option<&'a Picture>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         let _ = (user, name, picture);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// These people are the user, by links that were proved; nobody where there are none any more. The user's stand-in
+    /// points to them, where the network has a place for that. Idempotent.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        let _ = (user, persons);
         Box::pin(async { Ok(()) })
     }
 

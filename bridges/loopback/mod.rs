@@ -244,6 +244,14 @@ impl Adapter for LoopbackAdapter {
         .boxed()
     }
 
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        async move {
+            self.state.show(to_loopback::point(user, persons)).await;
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn listeners(&self) -> Vec<Listener> {
         let address = self.state.address().or(self.listen);
         address.map(|address| Listener { what: "loopback control", address: address.to_string() }).into_iter().collect()

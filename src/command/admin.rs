@@ -5,6 +5,7 @@ use portway_bridges::api::{Address, Condition, Sentence, UserId};
 use super::contact::{self, SHOWN};
 use super::form::{Field, Form};
 use super::house::House;
+use super::pointers;
 use super::table::{Call, Step};
 use super::user;
 use crate::identity::rules::MOST;
@@ -78,16 +79,23 @@ pub async fn links(call: Call) -> Outcome {
     match (call.answer("action"), remote) {
         ("add", Some(remote)) => {
             let Some(user) = user_of(&call) else { return Step::again(Sentence::new("command.which-user")) };
+            pointers::mark(&house.store, &house.network, &user.to_string()).await?;
             let link = LinkRow { remote: remote.clone(), user: user.to_string(), since: house.clock.now() };
             match house.store.link(&house.network, link).await? {
-                Linked::New | Linked::Known => Step::done(Sentence::new("link.done").with("who", remote)),
+                Linked::New | Linked::Known => {
+                    house.relinked.notify_one();
+                    Step::done(Sentence::new("link.done").with("who", remote))
+                }
                 Linked::Taken(_) => {
                     Ok(Step::Refuse(Condition::Conflict, Sentence::new("link.taken").with("who", remote)))
                 }
             }
         }
-        ("remove", Some(remote)) => match house.store.unlink(&house.network, &remote).await? {
-            true => Step::done(Sentence::new("link.removed").with("who", remote)),
+        ("remove", Some(remote)) => match pointers::unlink(&house.store, &house.network, &remote).await? {
+            true => {
+                house.relinked.notify_one();
+                Step::done(Sentence::new("link.removed").with("who", remote))
+            }
             false => Step::done(Sentence::new("link.no-links")),
         },
         ("add" | "remove", None) => Step::again(Sentence::new("command.which-person")),
@@ -200,7 +208,7 @@ async fn told(house: &House, user: &UserId, text: &str) -> Result<bool, StoreErr
     let lang = Some(choices.language.as_str()).filter(|lang| !lang.is_empty());
     let sentence = Sentence::new("command.announcement").with("text", text);
     let said = house.texts.text(&sentence, lang);
-    house.outside(|outside| outside.say(user, &said));
+    house.router.say(user, said).await?;
     Ok(true)
 }
 

@@ -218,6 +218,7 @@ pub async fn block(call: Call) -> Outcome {
         return Ok(Step::Refuse(Condition::PolicyViolation, Sentence::new("command.too-many-rules")));
     }
     house.rules.put(Rule { user, pattern: pattern.clone(), allow: false, at: house.clock.now() }).await?;
+    super::strangers::send_back_blocked(house, &call.user).await?;
     if let Some(person) = person {
         house.adapter.blocked(&call.user, &person).await;
     }

@@ -10,10 +10,12 @@ pub mod form;
 pub mod house;
 pub mod letters;
 pub mod link;
+pub mod pointers;
 pub mod session;
+pub mod strangers;
 pub mod table;
 pub mod user;
 
 pub use self::form::{Answers, Field, FieldKind, Form};
-pub use self::house::{House, Outside, Registration};
+pub use self::house::{House, Outside, Policy, Registration};
 pub use self::session::{Action, Commander, Reply};

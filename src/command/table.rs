@@ -7,7 +7,7 @@ use portway_bridges::api::{Condition, Sentence, UserId};
 
 use super::form::{Answers, Form};
 use super::house::House;
-use super::{admin, contact, letters, link, user};
+use super::{admin, contact, letters, link, strangers, user};
 use crate::store::StoreError;
 
 /// A command.
@@ -100,6 +100,7 @@ pub const COMMANDS: &[Command] = commands![
     false "contacts" contact::contacts,
     false "block" contact::block,
     false "unblock" contact::unblock,
+    false "strangers" strangers::strangers_command,
     false "link" link::link,
     false "unlink" link::unlink,
     false "preferences" user::preferences,

@@ -13,7 +13,7 @@ use portway_bridges::api::{
     UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::about::About;
 use super::doors::{Doors, Voice};
@@ -27,11 +27,12 @@ use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
 use super::{XmppSide, iq, to_stanza, xml};
 use crate::clock::Clock;
-use crate::identity::{Access, Directory, Limiter, Meant, access};
+use crate::identity::{Access, Directory, Limiter, Meant, Newcomers, access, newcomers};
 use crate::observe::{Health, Metrics};
 use crate::route::Router;
 use crate::route::item::{Item, Meta, Speaker};
-use crate::store::Store;
+use crate::route::said::Said;
+use crate::store::{Reason, Store};
 use crate::text::Catalogue;
 
 /// How many answers to IQs and joins may be in the making; more requests are told to come back later.
@@ -55,8 +56,12 @@ pub struct Parts {
     pub store: Store,
     /// Who may.
     pub access: Arc<Access>,
-    /// How much.
+    /// How many messages and presences.
     pub limiter: Limiter,
+    /// How many requests.
+    pub iqs: Limiter,
+    /// How many new people a user may write to.
+    pub newcomers: Newcomers,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The faces.
@@ -161,7 +166,8 @@ impl Component {
         }
         // Answers and errors of a client are not the doing of its user.
         let asked = !matches!(stanza.type_.as_deref(), Some("result" | "error" | "unavailable"));
-        if asked && !parts.limiter.allows(from.bare_str(), parts.clock.now()) {
+        let limiter = if stanza.kind == StanzaKind::Iq { &parts.iqs } else { &parts.limiter };
+        if asked && !limiter.allows(from.bare_str(), parts.clock.now()) {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.too-fast"));
             return;
         }
@@ -227,13 +233,17 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &Sentence::new("core.not-a-room"));
             return;
         }
-        if parts.doors.reported(&stanza, us, &user) {
+        if parts.doors.reported(&stanza, us, &user).await {
             return;
         }
         let parsed = from_stanza::message(&stanza);
         let Some(node) = us.jid().node() else {
-            if let Parsed::Event { kind: Kind::Text(text), .. } = parsed {
-                self.line(stanza, us.clone(), user, text.body);
+            match parsed {
+                Parsed::Event { kind: Kind::Text(text), .. } => self.line(stanza, us.clone(), user, text.body),
+                Parsed::Bounce { id: Some(id), .. } if id.starts_with(to_stanza::QUESTION) => {
+                    self.cannot_be_asked(&user).await;
+                }
+                _ => {}
             }
             return;
         };
@@ -259,6 +269,18 @@ impl Component {
         let chat = Chat::Direct { user: user.clone(), person: person.clone() };
         match parsed {
             Parsed::Event { kind, origin_id, receipt, nick } => {
+                match parts.newcomers.too_many(&user, &person).await {
+                    Ok(None) => {}
+                    Ok(Some(wait)) => {
+                        let sentence = Sentence::new("core.too-many-people").with("time", newcomers::in_words(wait));
+                        return self.refuse_stanza(&stanza, Condition::ResourceConstraint, &sentence);
+                    }
+                    Err(error) => {
+                        warn!(network = %parts.network, %error, "the people whom a user has written to cannot be counted");
+                        let sentence = Sentence::new("core.store-failed");
+                        return self.refuse_stanza(&stanza, Condition::InternalServerError, &sentence);
+                    }
+                }
                 let face = parts.directory.addressed(&user, &person, node).await;
                 parts.directory.seen(Ok(person), None);
                 parts.directory.seen_user(&user);
@@ -290,6 +312,14 @@ impl Component {
             }
             Parsed::Refuse(condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
             Parsed::Ignore => {}
+        }
+    }
+
+    /// A user's server has sent back a question about strangers: what is held for the user would wait for nobody.
+    async fn cannot_be_asked(&self, user: &UserId) {
+        let parts = &self.0.parts;
+        if let Err(error) = parts.router.turn_away(user, None, Reason::Unreachable).await {
+            warn!(network = %parts.network, %error, "what is held for somebody who is not there cannot be sent back");
         }
     }
 
@@ -377,6 +407,12 @@ impl XmppSide for Component {
                 out
             }
         }
+    }
+
+    fn say(&self, id: EventId, said: &Said) -> Vec<OutStanza> {
+        let parts = &self.0.parts;
+        let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+        to_stanza::said(said, id, &context)
     }
 
     fn refuse(&self, item: &Item, condition: Condition, sentence: &Sentence) {

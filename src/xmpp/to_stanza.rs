@@ -11,6 +11,7 @@ use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
 use super::xml;
 use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
+use crate::route::said::Said;
 use crate::text::Catalogue;
 
 /// The resource of contacts. Messages and presence come from it, so that clients see one contact with one device whose
@@ -26,6 +27,9 @@ const DELAYED: i64 = 10_000;
 /// How old a message must be for its failure to be said in words as well, in milliseconds: an error stanza is not kept
 /// for a client that has gone meanwhile.
 const LATE: i64 = 60_000;
+
+/// How the ids of questions about strangers begin.
+pub const QUESTION: &str = "pw-asks-";
 
 /// What rendering needs to know.
 pub struct Context<'a> {
@@ -152,6 +156,34 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
     }
 }
 
+/// The stanzas of what the gateway itself says.
+#[must_use]
+pub fn said(said: &Said, id: EventId, context: &Context<'_>) -> Vec<OutStanza> {
+    let Some(to) = bare_jid(&said.user) else { return Vec::new() };
+    let from = context.domain.jid();
+    let parts = split(&said.text, MAX_BODY);
+    let name = if said.asks { format!("{QUESTION}{id}") } else { format!("pw-{id}") };
+    let stanza = |(n, part): (usize, &&str)| {
+        let id = if n == 0 { name.clone() } else { format!("{name}-{}", n + 1) };
+        let message = OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), Some(&id));
+        let message = message.with(xml::text("body", NS_CLIENT, part));
+        match delay(said.at, context) {
+            Some(delay) => message.with(delay),
+            None => message,
+        }
+    };
+    parts.iter().enumerate().map(stanza).collect()
+}
+
+/// When something was said, if that is long ago (XEP-0203).
+fn delay(at: Timestamp, context: &Context<'_>) -> Option<Element> {
+    if context.now.0 - at.0 < DELAYED {
+        return None;
+    }
+    let stamp = stamp(Timestamp(at.0.min(context.now.0)));
+    Some(xml::element("delay", ns::DELAY, &[("from", context.domain.as_str()), ("stamp", &stamp)]))
+}
+
 #[derive(Clone, Copy)]
 struct Chatting<'a> {
     from: &'a OurJid,
@@ -201,13 +233,8 @@ impl Chatting<'_> {
             if let Speaker::Person { name: Some(name), .. } = &self.item.speaker {
                 stanza.push(xml::text("nick", ns::NICK, name));
             }
-            if self.context.now.0 - self.item.at.0 >= DELAYED {
-                let stamp = stamp(Timestamp(self.item.at.0.min(self.context.now.0)));
-                stanza.push(xml::element(
-                    "delay",
-                    ns::DELAY,
-                    &[("from", self.context.domain.as_str()), ("stamp", &stamp)],
-                ));
+            if let Some(delay) = delay(self.item.at, self.context) {
+                stanza.push(delay);
             }
             stanzas.push(stanza);
         }

@@ -18,4 +18,5 @@ mod process;
 mod roster;
 mod security;
 mod sessions;
+mod strangers;
 mod tls;

@@ -153,6 +153,7 @@ impl Component {
         if let (Some(user), Some(person), Some(node)) = (access::user(from), &contact.person, contact.us.jid().node()) {
             parts.directory.addressed(&user, person, node).await;
         }
+        self.wants_to_hear(from, contact).await?;
         let grant = |state| outbound(inbound(state, Change::Subscribe).state, Change::Subscribed).state;
         let (_, after) = self.0.roster.change(user, &contact.key, grant).await?;
         // Whoever has it already and asks again is told again (RFC 6121, section 3.1.3).
@@ -285,6 +286,9 @@ impl Component {
     /// The user has answered a contact, or has turned away from it.
     async fn changed(&self, from: &Jid, contact: &Contact, change: Change) -> Result<(), StoreError> {
         let user = from.bare_str();
+        if change == Change::Subscribed {
+            self.wants_to_hear(from, contact).await?;
+        }
         let (before, after) =
             self.0.roster.change(user, &contact.key, move |state| inbound(state, change).state).await?;
         if change == Change::Unsubscribe && before != after {
@@ -301,6 +305,14 @@ impl Component {
             if before != after {
                 self.answer(&contact.us, &from.to_bare(), "unsubscribe", None);
             }
+        }
+        Ok(())
+    }
+
+    /// A user takes a person for a contact: nothing that they say needs a question any more.
+    async fn wants_to_hear(&self, from: &Jid, contact: &Contact) -> Result<(), StoreError> {
+        if let (Some(user), Some(person)) = (access::user(from), contact.person.clone()) {
+            self.0.parts.router.welcome(&Chat::Direct { user, person }).await?;
         }
         Ok(())
     }

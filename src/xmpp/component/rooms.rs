@@ -63,10 +63,6 @@ impl Outside for Outdoors {
         }
     }
 
-    fn say(&self, user: &UserId, text: &str) {
-        self.voice.say(user, text);
-    }
-
     fn disconnect<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, usize> {
         Box::pin(async move {
             let Some(component) = self.component.upgrade().map(Component) else { return 0 };

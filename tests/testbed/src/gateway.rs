@@ -15,6 +15,7 @@ pub struct Gateway {
     config: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    environment: Vec<(String, String)>,
     /// Where the homeserver pushes transactions.
     pub appservice: u16,
     /// Where mail arrives.
@@ -40,6 +41,7 @@ impl Gateway {
             config: folder.join("portway.toml"),
             log: folder.join("portway.log"),
             child: None,
+            environment: Vec::new(),
             appservice: free_port()?,
             lmtp: free_port()?,
             http: free_port()?,
@@ -64,6 +66,11 @@ impl Gateway {
                 data = folder.join("data"),
             ),
         )
+    }
+
+    /// From its next start on, a key of its configuration has this value: `NETWORK__MATRIX__STRANGERS`.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.environment.push((format!("PORTWAY_{key}"), value.to_owned()));
     }
 
     /// Writes the registration for the homeserver.
@@ -114,6 +121,7 @@ impl Gateway {
             .arg(&self.config)
             .env("PORTWAY_LOG", std::env::var("PORTWAY_LOG").unwrap_or_else(|_| "info".to_owned()))
             .env("PORTWAY_LOG_FORMAT", "text")
+            .envs(self.environment.clone())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)
