@@ -249,7 +249,7 @@ fn attach(
         registrations: Quota::new(10, hour),
         outside: std::sync::OnceLock::new(),
         known: std::sync::Mutex::default(),
-        doctor: doctor.clone(),
+        doctor: doctor.clone().into(),
     });
     let doors = Arc::new(Doors::new(Commander::new(house)));
     let component = Component::new(Parts {

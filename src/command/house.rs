@@ -114,8 +114,8 @@ pub struct House {
     pub outside: OnceLock<Box<dyn Outside>>,
     /// What is known of who has registered, and what they have chosen.
     pub known: Mutex<HashMap<UserId, Option<Choices>>>,
-    /// Who looks at what the gateway depends on.
-    pub doctor: Arc<Resident>,
+    /// Who looks at what the gateway depends on, once there is a connection to look over.
+    pub doctor: OnceLock<Arc<Resident>>,
 }
 
 impl House {

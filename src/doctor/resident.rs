@@ -66,8 +66,9 @@ impl Resident {
         if let Some(network) = self.config.networks.iter().find(|network| *network.id == *self.network) {
             findings.push(named(&self.network, settings::allow(&self.config, network)));
         }
-        findings.extend(self.connection().await);
-        findings.extend(self.adapter.check(true).await.into_iter().map(|finding| named(&self.network, finding)));
+        let (connection, network) = tokio::join!(self.connection(), self.adapter.check(true));
+        findings.extend(connection);
+        findings.extend(network.into_iter().map(|finding| named(&self.network, finding)));
         findings
     }
 }

@@ -98,11 +98,13 @@ impl Around<'_> {
             return vec![Finding::fail("server", text).fix(snippet::dropped(name))];
         }
         let mut findings = vec![Finding::ok("server", format!("{name} answers"))];
-        let (kind, found) = version(questions.version().await);
+        // Together: a server that knows nothing of one of them may take its time to say so.
+        let (said, items, theirs) = tokio::join!(questions.version(), questions.items(), questions.time());
+        let (kind, found) = version(said);
         findings.extend(found);
         let components = self.components();
         findings.push(privileges(granted(), kind, &components, name));
-        match questions.items().await {
+        match items {
             None => {
                 findings.push(
                     Finding::warn("disco-items", format!("{name} does not say which services it has"))
@@ -131,7 +133,7 @@ impl Around<'_> {
                 });
             }
         }
-        if let Some(theirs) = questions.time().await {
+        if let Some(theirs) = theirs {
             let apart = (self.clock.now().0 / 1000).abs_diff(theirs);
             findings.push(match apart {
                 0..APART => Finding::ok("time", format!("the clocks of {name} and of this machine agree")),

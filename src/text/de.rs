@@ -8,8 +8,24 @@ const fn de(key: &'static str, text: &'static str) -> SentenceDef {
 
 /// The core's own sentences.
 pub const SENTENCES: &[SentenceDef] = &[
+    de("command.doctor-ill", "{count} Dinge sollten behoben werden. Was darunter steht, behebt sie."),
+    de("command.doctor-well", "Alles in Ordnung."),
+    de("command.field-chat", "Chat oder Nummer seiner ersten Nachricht, wie die Liste sie zeigt"),
+    de("command.no-such-chat", "In {chat} wartet nichts."),
+    de(
+        "command.queue-emptied",
+        "{count} Nachrichten aus {chat} werden herausgenommen. Ihre Absender erfahren es; sie stehen bei den unzustellbaren.",
+    ),
+    de("command.queue-hurried", "{chat} wird jetzt versucht: {count} warten."),
+    de("command.queue-not-stuck", "{chat} wartet auf keinen neuen Versuch: Die Reihe kommt von selbst."),
+    de("command.title-doctor", "Nachsehen, wovon das Gateway abhängt"),
+    de("command.which-chat", "Bitte den Chat oder die Nummer seiner ersten Nachricht angeben."),
     de("core.bad-address", "Diese Adresse bedeutet hier nichts: {why}. Richtig ist name%server@{component}."),
     de("core.bounced", "Diese Nachricht konnte der Person auf XMPP nicht zugestellt werden ({condition}). {text}"),
+    de(
+        "core.dropped",
+        "Nicht an {network} zugestellt: Ein Admin hat die Nachricht aus der Warteschlange genommen. Bitte noch einmal senden, wenn sie noch wichtig ist.",
+    ),
     de("core.edited", "* {text}"),
     de("core.encrypted", "Diese Nachricht ist verschlüsselt ({scheme}) und kann hier nicht gelesen werden."),
     de(
@@ -171,7 +187,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("command.title-links", "Verknüpfungen"),
     de("command.title-log-level", "Protokollstufe ändern"),
     de("command.title-preferences", "Meine Einstellungen ändern"),
-    de("command.title-queue", "Warteschlange zeigen"),
+    de("command.title-queue", "Warteschlange zeigen, Wartendes versuchen oder verwerfen"),
     de("command.title-register", "Registrieren"),
     de("command.title-rules", "Regeln für alle"),
     de("command.title-search", "Personen suchen"),

@@ -8,8 +8,24 @@ const fn en(key: &'static str, text: &'static str) -> SentenceDef {
 
 /// The core's own sentences.
 pub const SENTENCES: &[SentenceDef] = &[
+    en("command.doctor-ill", "{count} things should be mended. What stands below each of them mends it."),
+    en("command.doctor-well", "All is well."),
+    en("command.field-chat", "Chat, or number of its first message, as the list shows it"),
+    en("command.no-such-chat", "Nothing waits in {chat}."),
+    en(
+        "command.queue-emptied",
+        "{count} messages of {chat} are taken out. Their senders are told; they are among the dead letters.",
+    ),
+    en("command.queue-hurried", "{chat} is tried now: {count} wait."),
+    en("command.queue-not-stuck", "{chat} is not waiting for another try: its turn comes."),
+    en("command.title-doctor", "Look at what the gateway depends on"),
+    en("command.which-chat", "Say the chat, or the number of its first message."),
     en("core.bad-address", "This address means nothing here: {why}. Write name%server@{component}."),
     en("core.bounced", "This message could not be delivered to the XMPP user ({condition}). {text}"),
+    en(
+        "core.dropped",
+        "Not delivered to {network}: an admin has taken it out of the queue. Please send it again if it still matters.",
+    ),
     en("core.edited", "* {text}"),
     en("core.encrypted", "This message is encrypted ({scheme}) and cannot be read here."),
     en(
@@ -147,7 +163,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("command.title-links", "Links of users"),
     en("command.title-log-level", "Change what is logged"),
     en("command.title-preferences", "Change my preferences"),
-    en("command.title-queue", "Show the queue"),
+    en("command.title-queue", "Show the queue, try or drop what waits"),
     en("command.title-register", "Register"),
     en("command.title-rules", "Rules for everybody"),
     en("command.title-search", "Search for people"),

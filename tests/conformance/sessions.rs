@@ -66,6 +66,7 @@ async fn rig() -> Rig {
         registrations: Quota::new(10, hour),
         outside: OnceLock::new(),
         known: Mutex::default(),
+        doctor: OnceLock::new(),
     };
     Rig { commander: Commander::new(Arc::new(house)), store, now, _rest: rest }
 }
