@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::command::{Commander, House};
+use crate::command::{Commander, House, order};
 use crate::config::{Config, NetworkConfig};
 use crate::doctor::resident::Resident;
 use crate::identity::{Access, Directory, Limiter, Quota, Rules};
@@ -68,6 +68,7 @@ struct Attached {
     adapter: Arc<dyn Adapter>,
     link: Link,
     doctor: Arc<Resident>,
+    commander: Arc<Commander>,
 }
 
 /// Runs the gateway until the stop signal. Prints one line per listener, and `ready` when every component is
@@ -119,6 +120,13 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         doctor: doctor(&attached),
     };
     tasks.spawn(http::serve(listener, pages, stop.clone()).map(|_| Ok(())));
+    let (commanders, folder) =
+        (attached.iter().map(|network| network.commander.clone()).collect(), config.data_dir.clone());
+    let stopping = stop.clone();
+    tasks.spawn(async move {
+        order::serve(&folder, commanders, stopping).await;
+        Ok(())
+    });
     tasks.spawn(look_after(store.clone(), health.clone(), stop.clone()).map(Ok));
     tasks.spawn(announce(attached, health, stop.clone()).map(Ok));
 
@@ -251,7 +259,8 @@ fn attach(
         known: std::sync::Mutex::default(),
         doctor: doctor.clone().into(),
     });
-    let doors = Arc::new(Doors::new(Commander::new(house)));
+    let commander = Arc::new(Commander::new(house));
+    let doors = Arc::new(Doors::new(commander.clone()));
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -309,7 +318,7 @@ fn attach(
             .await
             .map_err(|fatal| RunError::Network { network: name, reason: fatal.to_string() })
     });
-    Ok(Attached { network: id, adapter, link, doctor })
+    Ok(Attached { network: id, adapter, link, doctor, commander })
 }
 
 /// What `/ready` calls the listeners of a network.
