@@ -96,7 +96,9 @@ mod tests {
         };
         let ask = async |peer: &str, header: Option<&'static str>| {
             let mut headers = HeaderMap::new();
-            headers.extend(header.map(|name| (name.parse().unwrap(), "x".parse().unwrap())));
+            if let Some(name) = header {
+                headers.insert(name, "x".parse().unwrap());
+            }
             let peer = ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1));
             doctor(State(pages.clone()), peer, headers).await.status().as_u16()
         };

@@ -23,6 +23,8 @@ struct Ward<'a> {
     world: &'a mut World,
     /// Whether the gateway runs.
     running: bool,
+    /// Whether it is started anew with the XMPP server.
+    restarts: bool,
 }
 
 impl Ward<'_> {
@@ -110,9 +112,9 @@ impl Ward<'_> {
         .await
     }
 
-    /// Waits until the gateway that runs has what it needs again: what it looked for is kept for some seconds.
+    /// Starts a running gateway anew: what it has found is kept for some seconds, and its connection comes back in its own time.
     async fn settle(&mut self) -> Result<()> {
-        if self.running {
+        if self.running && self.restarts {
             self.world.gateway.kill().await;
             self.world.gateway.start().await?;
         }
@@ -200,7 +202,7 @@ fn merge(config: &str, fix: &str) -> String {
 }
 
 async fn all_is_well_and_then_not(kind: Kind, world: &mut World) -> Result<()> {
-    let mut ward = Ward { kind, world, running: true };
+    let mut ward = Ward { kind, world, running: true, restarts: true };
     // The servers of this test have no service for files.
     for running in [true, false] {
         if !running {
@@ -288,8 +290,6 @@ async fn component(ward: &mut Ward<'_>) -> Result<()> {
                     let old = text.find(&format!("  -\n    port: {port}\n")).ok_or("no listener")?;
                     let end = old + text[old + 1..].find("\n  -\n").ok_or("no other listener")? + 2;
                     let text = format!("{}{}", &text[..old], &text[end..]);
-                    let acl = good.lines().filter(|line| line.contains(&format!("matrix.{HOST}"))).count();
-                    assert!(acl > 0, "the rules name us");
                     let text = text.replace("other.example", &format!("matrix.{HOST}"));
                     text.replace("\nlisten:\n", &format!("\nlisten:\n{block}"))
                 }
