@@ -63,7 +63,7 @@ impl Network for Loopback {
             config_example: concat!(
                 "# Where programs that play the other side connect (JSON lines). Without it, only echo@loopback answers.\n",
                 "# listen = \"127.0.0.1:5399\"\n",
-                "# How many seconds after a failure to try again for the first time; later tries wait longer\n",
+                "# How many seconds after a failure to try again for the first time; later tries wait longer.\n",
                 "# retry_first = 1\n",
             ),
             config_keys: &["listen", "retry_first"],

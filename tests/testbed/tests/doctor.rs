@@ -57,9 +57,20 @@ impl Ward<'_> {
         let looked = |check: &str| found.iter().any(|finding| finding.check == check);
         let missing: Vec<&str> = ALL.iter().copied().filter(|check| !looked(check)).collect();
         if ill.is_empty() && missing.is_empty() && looked("ready") == self.running {
-            return Ok(());
+            return if self.running { self.says_so_itself().await } else { Ok(()) };
         }
         Err(format!("ill (the gateway runs: {}): {ill:#?}; not looked at: {missing:?}", self.running))
+    }
+
+    /// The gateway that runs says the same to its admins.
+    async fn says_so_itself(&self) -> Result<()> {
+        for network in ["matrix", "email"] {
+            let (code, text, errors) = self.world.gateway.command(&["admin", "do", network, "doctor"]).await?;
+            if code != 0 || !text.starts_with("All is well.\n") || !text.contains(&format!("ok   {network}.upload: ")) {
+                return Err(format!("the gateway itself says: {text}{errors}"));
+            }
+        }
+        Ok(())
     }
 
     /// The doctor finds this fault; returns what mends it.
@@ -91,7 +102,11 @@ impl Ward<'_> {
         let path = self.server();
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
         write(&path, &change(text)?)?;
-        self.world.xmpp.stop().await;
+        match self.kind {
+            Kind::Prosody => self.world.xmpp.stop().await,
+            // It takes its time to end.
+            Kind::Ejabberd => self.world.xmpp.kill().await,
+        }
         self.world.xmpp.start().await?;
         if self.kind == Kind::Ejabberd {
             let ports = self.world.ports;
