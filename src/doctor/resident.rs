@@ -33,29 +33,37 @@ pub struct Resident {
     pub privileges: Arc<Privileges>,
     /// The time.
     pub clock: Clock,
-    /// What was found last, and when. Held while somebody looks, so that all who ask meanwhile share one look.
-    pub kept: Mutex<Option<(Timestamp, Vec<Finding>)>>,
+    /// What was found last. Held while somebody looks, so that all who ask meanwhile share one look.
+    pub kept: Mutex<Option<Kept>>,
+}
+
+/// What was found over a connection, when, and over which.
+pub struct Kept {
+    at: Timestamp,
+    connection: u64,
+    findings: Vec<Finding>,
 }
 
 impl Resident {
     /// What the connection to the XMPP server shows, at most [`HOLDS`] old. The names begin with the network's.
     pub async fn connection(&self) -> Vec<Finding> {
         let mut kept = self.kept.lock().await;
-        let now = self.clock.now();
-        if let Some((at, findings)) = &*kept
-            && now.0 >= at.0
-            && now.since(*at) < HOLDS
+        let (now, stats) = (self.clock.now(), self.link.stats());
+        if let Some(kept) = &*kept
+            && stats.up
+            && kept.connection == stats.reconnects
+            && now.0 >= kept.at.0
+            && now.since(kept.at) < HOLDS
         {
-            return findings.clone();
+            return kept.findings.clone();
         }
-        let network = self.config.networks.iter().find(|network| *network.id == *self.network);
-        let mut findings = Vec::new();
-        if let Some(network) = network {
-            let link = (&self.link, &*self.privileges);
-            let found = xmpp::attached(&self.config, network, link, &self.clock, PATIENCE).await;
-            findings.extend(found.into_iter().map(|finding| named(&self.network, finding)));
-        }
-        *kept = Some((self.clock.now(), findings.clone()));
+        let Some(network) = self.config.networks.iter().find(|network| *network.id == *self.network) else {
+            return Vec::new();
+        };
+        let link = (&self.link, &*self.privileges);
+        let found = xmpp::attached(&self.config, network, link, &self.clock, PATIENCE).await;
+        let findings: Vec<Finding> = found.into_iter().map(|finding| named(&self.network, finding)).collect();
+        *kept = Some(Kept { at: self.clock.now(), connection: stats.reconnects, findings: findings.clone() });
         findings
     }
 

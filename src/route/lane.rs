@@ -86,7 +86,7 @@ impl Hint {
 struct Lane {
     rows: Mutex<Rows>,
     arrived: Notify,
-    /// What waits for its next try is tried now.
+    /// What waits for its next try, or for further lines, goes out now.
     hurry: Notify,
 }
 
@@ -160,7 +160,7 @@ impl Lanes {
         }
     }
 
-    /// Tries now what waits in a chat for its next try. False where nothing of it is under way.
+    /// Sends now what waits in a chat for its next try, or for further lines. False where nothing of it is under way.
     pub fn hurry(&self, chat: &str) -> bool {
         let lane = self.map().lanes.get(chat).cloned();
         lane.inspect(|lane| lane.hurry.notify_one()).is_some()
@@ -389,6 +389,7 @@ impl Lanes {
             tokio::select! {
                 () = tokio::time::sleep(due.since(now)) => {}
                 () = lane.arrived.notified() => {}
+                () = lane.hurry.notified() => break,
                 () = self.stop.cancelled() => return rows,
             }
         }
