@@ -368,7 +368,7 @@ async fn homeserver(ward: &mut Ward<'_>) -> Result<()> {
 
 /// The mail server: away, and unwilling to take mail of ours for others.
 async fn smarthost(ward: &mut Ward<'_>) -> Result<()> {
-    ward.world.mail.postfix.stop().await;
+    stop_postfix(ward).await?;
     let fix = ward.ill("email.smarthost", "fail", "does not answer").await?;
     if !fix.contains("start the mail server") {
         return Err(fix);
@@ -382,9 +382,17 @@ async fn smarthost(ward: &mut Ward<'_>) -> Result<()> {
         return Err(fix);
     }
     write(&path, &good)?;
-    ward.world.mail.postfix.stop().await;
+    stop_postfix(ward).await?;
     ward.world.mail.postfix.start().await?;
     ward.well().await
+}
+
+/// Ends Postfix with all its processes: those that outlive the first one still have the port for a moment.
+async fn stop_postfix(ward: &mut Ward<'_>) -> Result<()> {
+    ward.world.mail.postfix.stop().await;
+    let port = ward.world.mail.smtp;
+    until("Postfix is gone", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.err()).await?;
+    Ok(())
 }
 
 #[test]
