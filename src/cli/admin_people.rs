@@ -124,6 +124,8 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
             let line = |rule: &Rule| format!("{} {}\n", if rule.allow { "allow" } else { "deny" }, rule.pattern);
             Ok(rules.iter().map(line).collect())
         }
-        Admin::Queue { .. } | Admin::DeadLetters { .. } | Admin::Original { .. } => Ok(String::new()),
+        Admin::Queue { .. } | Admin::Do { .. } | Admin::DeadLetters { .. } | Admin::Original { .. } => {
+            Ok(String::new())
+        }
     }
 }

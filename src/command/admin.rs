@@ -1,6 +1,6 @@
 //! Commands of admins: users, links, rules for everybody, and what is said to all.
 
-use portway_bridges::api::{Address, Condition, Sentence, UserId};
+use portway_bridges::api::{Address, Condition, Level, Sentence, UserId};
 
 use super::contact::{self, SHOWN};
 use super::form::{Field, Form};
@@ -210,6 +210,21 @@ async fn told(house: &House, user: &UserId, text: &str) -> Result<bool, StoreErr
     let said = house.texts.text(&sentence, lang);
     house.router.say(user, said).await?;
     Ok(true)
+}
+
+/// Looks at what the gateway depends on, and says of each fault what mends it.
+pub async fn doctor(call: Call) -> Outcome {
+    let Some(doctor) = call.house.doctor.get() else {
+        return Ok(Step::Refuse(Condition::ResourceConstraint, Sentence::new("command.busy")));
+    };
+    let findings = doctor.examine().await;
+    let ill = findings.iter().filter(|finding| finding.level != Level::Ok).count();
+    let mut notes = vec![match ill {
+        0 => Sentence::new("command.doctor-well"),
+        _ => Sentence::new("command.doctor-ill").with("count", ill.to_string()),
+    }];
+    notes.extend(findings.iter().map(|finding| line(crate::doctor::text(std::slice::from_ref(finding)).trim_end())));
+    Ok(Step::Done(notes))
 }
 
 /// Changes what is logged, until the gateway ends.

@@ -8,6 +8,7 @@ use portway_bridges::api::{Adapter, Descriptor, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
+use crate::doctor::resident::Resident;
 use crate::identity::{Access, Directory, Quota, Rules};
 use crate::route::Router;
 use crate::store::{Store, StoreError};
@@ -152,6 +153,8 @@ pub struct House {
     pub outside: OnceLock<Box<dyn Outside>>,
     /// What is known of who has registered, and what they have chosen.
     pub known: Mutex<HashMap<UserId, Option<Choices>>>,
+    /// Who looks at what the gateway depends on, once there is a connection to look over.
+    pub doctor: OnceLock<Arc<Resident>>,
 }
 
 impl House {

@@ -106,6 +106,7 @@ pub const COMMANDS: &[Command] = commands![
     false "preferences" user::preferences,
     false "export" user::export,
     false "unregister" user::unregister,
+    true "doctor" admin::doctor,
     true "users" admin::users,
     true "queue" letters::queue,
     true "dead-letters" letters::dead_letters,

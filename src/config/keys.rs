@@ -113,7 +113,7 @@ pub const KEYS: &[Key] = &[
         default: Some("\"127.0.0.1:8090\""),
         example: "\"127.0.0.1:8090\"",
         secret: false,
-        doc: "Where /live, /ready and /metrics are served.",
+        doc: "Where /live, /ready, /metrics and /doctor are served.",
     },
     Key {
         section: "http",

@@ -214,6 +214,17 @@ impl Router {
         self.0.turned_away.notified().await;
     }
 
+    /// Tries now what waits for its next try in the chat with this key. False where nothing of it is under way.
+    pub fn hurry(&self, chat: &str) -> bool {
+        self.0.lanes.hurry(chat)
+    }
+
+    /// Takes what waits in the chat with this key out of the queue, on the word of `by`. Each sender is told; it can be seen,
+    /// and tried again, among the dead letters. False where too many chats are being emptied already.
+    pub fn empty(&self, chat: &str, by: &str) -> bool {
+        self.0.lanes.empty(chat, self.0.clock.now(), by)
+    }
+
     /// The XMPP side sent a message of ours back with an error: its sender on the network is told.
     pub async fn bounced(&self, chat: &Chat, id: &str, condition: Condition, text: Option<&str>) {
         let key = key::chat(chat);

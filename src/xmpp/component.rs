@@ -22,6 +22,7 @@ use super::face::Faces;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
+use super::roster::privilege::Privileges;
 use super::roster::{self, Roster};
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
@@ -78,6 +79,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What is ready.
     pub health: Health,
+    /// What the servers let us do.
+    pub privileges: Arc<Privileges>,
     /// The time.
     pub clock: Clock,
 }
@@ -96,7 +99,8 @@ impl Component {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let roster = Roster::new(parts.network.clone(), parts.store.clone(), parts.faces.shown().clone());
+        let (network, store, shown) = (parts.network.clone(), parts.store.clone(), parts.faces.shown().clone());
+        let roster = Roster::new(network, store, shown, parts.privileges.clone());
         let component = Self(Arc::new(Inner { parts, roster, work: Arc::new(Semaphore::new(WORK)) }));
         let parts = &component.0.parts;
         let voice = Voice { domain: parts.domain.clone(), link: parts.link.clone() };

@@ -1,5 +1,7 @@
 //! The front doors of the gateway's own address: which of them a stanza knocks at, and what the gateway says unasked.
 
+use std::sync::Arc;
+
 use minidom::Element;
 use portway_bridges::api::{Condition, Sentence, UserId};
 
@@ -28,7 +30,7 @@ const REPORT: usize = 1000;
 /// The front doors.
 pub struct Doors {
     /// The commands.
-    pub commander: Commander,
+    pub commander: Arc<Commander>,
     /// Chats in which a form is open.
     pub talks: Talks,
 }
@@ -36,7 +38,7 @@ pub struct Doors {
 impl Doors {
     /// Opens them.
     #[must_use]
-    pub fn new(commander: Commander) -> Self {
+    pub fn new(commander: Arc<Commander>) -> Self {
         Self { commander, talks: Talks::default() }
     }
 

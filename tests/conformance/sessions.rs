@@ -68,6 +68,7 @@ async fn rig() -> Rig {
         relinked: tokio::sync::Notify::new(),
         outside: OnceLock::new(),
         known: Mutex::default(),
+        doctor: OnceLock::new(),
     };
     Rig { commander: Commander::new(Arc::new(house)), store, now, _rest: rest }
 }

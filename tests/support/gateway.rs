@@ -61,6 +61,12 @@ impl Gateway {
         Self::of("bench.example", gateway, "[limits]\nuser_rate = 0\n", network).await
     }
 
+    /// With nurse as admin, and a network that does not try again for an hour by itself.
+    pub async fn patient() -> Self {
+        let admins = "admins = [\"nurse@bench.example\"]\n";
+        Self::of("bench.example", admins, "[limits]\nuser_rate = 0\n", "retry_first = 3600\n").await
+    }
+
     /// For these users only: a domain or a bare JID.
     pub async fn for_users(allow: &str, more: &str) -> Self {
         Self::of(allow, "", more, "").await

@@ -52,7 +52,7 @@ pub struct Roster {
     /// How the contacts are doing.
     pub shown: Arc<Shown>,
     /// What the servers let us do.
-    pub privileges: Privileges,
+    pub privileges: Arc<Privileges>,
     /// Keeps greetings few.
     pub greeting: Arc<Semaphore>,
     /// Keeps changes of rosters few.
@@ -73,16 +73,16 @@ struct Known {
 }
 
 impl Roster {
-    /// The contacts of the network that calls itself so.
+    /// The contacts of the network that calls itself so. `privileges`: what the servers let us do.
     #[must_use]
-    pub fn new(network: Arc<str>, store: Store, shown: Arc<Shown>) -> Self {
+    pub fn new(network: Arc<str>, store: Store, shown: Arc<Shown>, privileges: Arc<Privileges>) -> Self {
         let few = || Arc::new(Semaphore::new(AT_A_TIME));
         Self {
             network,
             store,
             online: Online::default(),
             shown,
-            privileges: Privileges::default(),
+            privileges,
             greeting: few(),
             changing: few(),
             naming: few(),

@@ -73,21 +73,36 @@ impl Gateway {
         self.environment.push((format!("PORTWAY_{key}"), value.to_owned()));
     }
 
+    /// Where its configuration is.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Writes the registration for the homeserver.
     ///
     /// # Errors
     /// The gateway does not make one.
     pub async fn registration(&self, to: &Path) -> Result<()> {
-        let output = Command::new(binary()?)
-            .args(["generate", "registration", "--config"])
-            .arg(&self.config)
-            .output()
-            .await
-            .map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Err(format!("no registration: {}", String::from_utf8_lossy(&output.stderr)));
+        let (code, text, errors) = self.command(&["generate", "registration"]).await?;
+        if code != 0 {
+            return Err(format!("no registration: {errors}"));
         }
-        write(to, &String::from_utf8_lossy(&output.stdout))
+        write(to, &text)
+    }
+
+    /// Runs another command of the binary with this configuration: its exit code, and what it says on both outputs.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not end.
+    pub async fn command(&self, args: &[&str]) -> Result<(i32, String, String)> {
+        let mut command = Command::new(binary()?);
+        command.args(args).arg("--config").arg(&self.config).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        let output =
+            output.map_err(|_| format!("portway {args:?} does not end"))?.map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
     }
 
     /// Runs `portway admin` with these arguments; returns what it printed.
