@@ -49,7 +49,7 @@ async fn a_closed_port_and_a_port_of_something_else() {
 }
 
 #[tokio::test]
-async fn a_server_that_drops_what_we_ask() {
+async fn p3_a_server_that_drops_what_we_ask_is_named() {
     let mut rig = Rig::new().await;
     rig.ways.silent = true;
     let fix = rig.ill("loopback.server", "fail", "ejabberd 24.10 to 25.03").await;
