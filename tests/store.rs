@@ -19,6 +19,8 @@ mod people;
 mod queue;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/strangers.rs"]
+mod strangers;
 
 /// One test per case and backend. A new backend is one more module here.
 macro_rules! on_each_backend {
@@ -83,6 +85,15 @@ on_each_backend! {
         rules_belong_to_their_owner,
         a_picture_is_kept_until_the_next,
         a_user_who_goes_takes_everything_along_and_nothing_else;
+    strangers:
+        what_a_stranger_says_is_held_and_its_user_asked_once,
+        agreeing_releases_it_in_order_with_its_time_ids_and_original_behind_what_waits,
+        whoever_is_written_to_is_no_stranger,
+        only_so_much_is_held_and_the_rest_is_turned_away,
+        what_says_nothing_by_itself_is_held_only_behind_something,
+        what_is_turned_away_stays_until_its_sender_is_told_once,
+        what_is_held_for_too_long_is_turned_away_and_never_pruned,
+        chats_that_a_user_opens_are_counted_and_those_of_others_are_not;
     keep:
         pruning_removes_what_is_old_and_has_arrived,
         pruning_never_touches_what_waits_or_is_dead,

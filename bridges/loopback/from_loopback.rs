@@ -45,6 +45,7 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
                 name: item.name.clone(),
             })
         }
+        "gone" => Kind::RoomGone { next: Some(room(&body()?)?), reason: item.name.clone() },
         other => return Err(format!("kind {other} is not known")),
     };
     Ok(Inbound {

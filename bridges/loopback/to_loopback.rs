@@ -3,7 +3,7 @@
 use base64::Engine as _;
 
 use super::wire::{self, Item, ToPeer};
-use crate::api::{Chat, Kind, Membership, Outbound, Picture, Signal, SignalKind, Target, UserId};
+use crate::api::{Chat, Kind, Membership, Outbound, PersonId, Picture, Signal, SignalKind, Target, UserId};
 
 /// An event that is delivered under this id.
 pub fn item(id: &str, out: &Outbound) -> ToPeer {
@@ -45,6 +45,13 @@ pub fn dress(user: &UserId, name: Option<&str>, picture: Option<&Picture>) -> To
     })
 }
 
+/// Who a user is on this network, as `name@server`, one behind the other.
+pub fn point(user: &UserId, persons: &[PersonId]) -> ToPeer {
+    let body = persons.iter().map(wire::print_person).collect::<Vec<_>>().join(" ");
+    let (kind, user) = ("points".to_owned(), Some(user.to_string()));
+    ToPeer::Out(Item { kind, user, body: Some(body), ..Item::default() })
+}
+
 fn place(chat: &Chat, user: &UserId) -> Item {
     let mut item = Item { user: Some(user.to_string()), ..Item::default() };
     match chat {
@@ -57,7 +64,7 @@ fn place(chat: &Chat, user: &UserId) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{EventId, PersonId, Text, Timestamp};
+    use crate::api::{EventId, Text, Timestamp};
 
     #[test]
     fn a_reply_names_what_it_answers() {

@@ -35,6 +35,13 @@ pub enum FromPeer {
         /// `temporary`, `permanent`, or nothing.
         how: Option<String>,
     },
+    /// What a person is called, for whoever asks; nobody is told.
+    Name {
+        /// Who, as `name@server`.
+        person: String,
+        /// The name.
+        name: String,
+    },
     /// A person has another picture, or none any more.
     Face {
         /// Whose, as `name@server`.
@@ -66,7 +73,7 @@ pub struct Item {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What it is: `text`, `edit`, `reaction`, `retract`, `typing`, `join`, `leave`, `topic`, `failed`,
-    /// `invite` (to the room in `body`), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
+    /// `invite` (to the room in `body`), `gone` (the room in `body` takes its place), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
     pub kind: String,
     /// The text, topic, or reactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]

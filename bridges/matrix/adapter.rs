@@ -179,6 +179,9 @@ impl State {
                 if events.is_empty() {
                     return Ok(Receipt::default());
                 }
+                if matches!(out.kind, Kind::Failed(_)) && self.has_left(&out.user, person).await? {
+                    return Ok(Receipt::default());
+                }
                 let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
                 let room = self.dm(&out.user, &ghost, person).await?;
                 match self.send(out.id, &events, &ghost, &room).await {
@@ -191,6 +194,12 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether the user keeps the person out, and their ghost has left the chat: that says enough, and nobody is asked into
+    /// another one to be told more.
+    async fn has_left(&self, user: &UserId, person: &PersonId) -> Result<bool, Failure> {
+        Ok(!self.core()?.may_reach(person, user).await && self.known_dm(user, person).await?.is_none())
     }
 
     /// What an event is on Matrix.
@@ -406,6 +415,10 @@ impl Adapter for MatrixAdapter {
         picture: Option<&'a Picture>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         self.0.dress(user, name, picture).boxed()
+    }
+
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        self.0.point(user, persons).boxed()
     }
 
     fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {

@@ -19,6 +19,7 @@ mod id;
 mod members;
 mod notices;
 mod picture;
+mod pointer;
 mod power;
 mod registration;
 mod room;

@@ -142,6 +142,22 @@ impl Delivery {
         }
     }
 
+    /// Does not deliver rows, because an admin wants it so: their senders are told, and they become dead letters.
+    pub async fn refuse(&self, rows: &[Queued], by: &str) {
+        let Some(first) = rows.first() else { return };
+        let sentence = Sentence::new("core.dropped").with("network", self.0.descriptor.name);
+        for row in rows {
+            match stored::read(&row.body) {
+                Ok(item) => {
+                    let why = format!("taken out of the queue by {by}");
+                    let failure = Failure::permanent(Condition::ServiceUnavailable, sentence.clone(), why);
+                    self.failed(first, &[(row, item)], failure).await;
+                }
+                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), None).await,
+            }
+        }
+    }
+
     /// What the adapter is given. `None` where nothing is left to carry.
     async fn prepare(&self, row: &Queued, item: &Item) -> Result<Option<Outbound>, Failure> {
         let parts = &self.0;

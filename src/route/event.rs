@@ -6,7 +6,7 @@ use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, Sent
 
 use super::item::{Item, Meta, Speaker};
 use super::{key, stored};
-use crate::store::{Direction, NewEvent};
+use crate::store::{Consent, Direction, NewEvent};
 
 /// The row of an item that goes to the network.
 #[must_use]
@@ -32,7 +32,14 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         archive: false,
         at: item.at,
         original: None,
+        consent: if speaks(item) { Consent::Given } else { Consent::Free },
     }
+}
+
+/// Whether a user says something to somebody, and so wants to hear of them. What a client sends by itself does not count.
+fn speaks(item: &Item) -> bool {
+    let by_itself = matches!(item.kind, Kind::Failed(_) | Kind::Delivered { .. } | Kind::Displayed { .. });
+    matches!((&item.chat, &item.speaker), (Chat::Direct { .. }, Speaker::User { .. })) && !by_itself
 }
 
 /// The item of an event that came from the network.
@@ -49,7 +56,13 @@ pub fn from_inbound(inbound: &Inbound) -> Item {
 
 /// The row of an event that came from the network.
 #[must_use]
-pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Option<Vec<u8>>) -> NewEvent {
+pub fn to_xmpp(
+    network: &Arc<str>,
+    inbound: &Inbound,
+    item: &Item,
+    original: Option<Vec<u8>>,
+    consent: Consent,
+) -> NewEvent {
     let id = inbound.id.as_ref().map(ToString::to_string);
     let mut ids: Vec<String> = id.iter().cloned().collect();
     ids.extend(inbound.other_ids.iter().map(ToString::to_string).filter(|other| Some(other) != id.as_ref()));
@@ -65,6 +78,7 @@ pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Opt
         archive: in_history(item),
         at: inbound.at,
         original,
+        consent,
     }
 }
 
@@ -144,6 +158,7 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
         archive,
         at: item.at,
         original: None,
+        consent: Consent::Free,
     }
 }
 

@@ -55,6 +55,12 @@ pub fn of_user(user: &portway_bridges::api::UserId) -> String {
     key
 }
 
+/// The key of what the gateway itself says to a user.
+#[must_use]
+pub fn gateway(user: &portway_bridges::api::UserId) -> String {
+    of_user(user).replacen("d/", "g/", 1)
+}
+
 /// The chat of a key of two that [`chat`] made. `None` for the key of a room.
 #[must_use]
 pub fn read_direct(key: &str) -> Option<Chat> {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::settler::Settler;
-use super::{stored, targets};
+use super::{said, stored, targets};
 use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::store::{Direction, Queued, Settle, Store};
@@ -137,6 +137,9 @@ impl Outbox {
     }
 
     async fn render(&self, row: &Queued) -> Result<Vec<OutStanza>, String> {
+        if let Some(said) = said::read(&row.body) {
+            return Ok(self.side.say(row.id, &said));
+        }
         let mut item = stored::read(&row.body).map_err(|error| error.to_string())?;
         if targets::has(&item.kind) {
             self.settler.flush().await;

@@ -10,6 +10,7 @@ use super::model::{
     BatchResult, Committed, DeadLetter, Direction, Identity, IdentityKind, Message, NewBatch, NewEvent, OccupantRow,
     PendingLane, Pruned, QueueDepth, Queued, Retention, Settle, StoreError, TouchResult,
 };
+use super::strangers::Strangers;
 
 /// The result of an operation.
 pub type Outcome<T> = Result<T, StoreError>;
@@ -18,7 +19,7 @@ pub type Outcome<T> = Result<T, StoreError>;
 pub type Copying = Box<dyn FnOnce() -> Outcome<()> + Send>;
 
 /// A database engine. Methods that write are called inside a transaction, each within a savepoint of its own.
-pub trait Backend: Accounts + Send {
+pub trait Backend: Accounts + Strangers + Send {
     /// Begins a transaction.
     fn begin(&mut self) -> Outcome<()>;
     /// Commits it: when this returns, it is on disk.

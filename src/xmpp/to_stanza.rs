@@ -11,6 +11,7 @@ use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
 use super::xml;
 use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
+use crate::route::said::Said;
 use crate::text::Catalogue;
 
 /// The resource of contacts. Messages and presence come from it, so that clients see one contact with one device whose
@@ -26,6 +27,9 @@ const DELAYED: i64 = 10_000;
 /// How old a message must be for its failure to be said in words as well, in milliseconds: an error stanza is not kept
 /// for a client that has gone meanwhile.
 const LATE: i64 = 60_000;
+
+/// How the ids of questions about strangers begin.
+pub const QUESTION: &str = "pw-asks-";
 
 /// What rendering needs to know.
 pub struct Context<'a> {
@@ -126,7 +130,10 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 .with("name", name.clone().unwrap_or_default())
                 .with("room", xml::link(room_jid, "join"));
             let body = say(&sentence);
-            vec![chat.stanza("normal").with(xml::text("body", NS_CLIENT, &body)).with(invite)]
+            // From the contact itself and nothing of rooms in it: some clients pass over what an occupant sends, and what
+            // comes with the payload of a mediated invitation (XEP-0045, section 7.8.2).
+            let invited = Chatting { from: &bare, ..chat }.stanza("normal");
+            vec![invited.with(xml::text("body", NS_CLIENT, &body)).with(invite)]
         }
         Kind::Failed(failed) => chat.failed(failed, &bare, user),
         Kind::Presence { available, status } => {
@@ -147,6 +154,34 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
         | Kind::Profile { .. }
         | Kind::RoomGone { .. } => Vec::new(),
     }
+}
+
+/// The stanzas of what the gateway itself says.
+#[must_use]
+pub fn said(said: &Said, id: EventId, context: &Context<'_>) -> Vec<OutStanza> {
+    let Some(to) = bare_jid(&said.user) else { return Vec::new() };
+    let from = context.domain.jid();
+    let parts = split(&said.text, MAX_BODY);
+    let name = if said.asks { format!("{QUESTION}{id}") } else { format!("pw-{id}") };
+    let stanza = |(n, part): (usize, &&str)| {
+        let id = if n == 0 { name.clone() } else { format!("{name}-{}", n + 1) };
+        let message = OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), Some(&id));
+        let message = message.with(xml::text("body", NS_CLIENT, part));
+        match delay(said.at, context) {
+            Some(delay) => message.with(delay),
+            None => message,
+        }
+    };
+    parts.iter().enumerate().map(stanza).collect()
+}
+
+/// When something was said, if that is long ago (XEP-0203).
+fn delay(at: Timestamp, context: &Context<'_>) -> Option<Element> {
+    if context.now.0 - at.0 < DELAYED {
+        return None;
+    }
+    let stamp = stamp(Timestamp(at.0.min(context.now.0)));
+    Some(xml::element("delay", ns::DELAY, &[("from", context.domain.as_str()), ("stamp", &stamp)]))
 }
 
 #[derive(Clone, Copy)]
@@ -198,13 +233,8 @@ impl Chatting<'_> {
             if let Speaker::Person { name: Some(name), .. } = &self.item.speaker {
                 stanza.push(xml::text("nick", ns::NICK, name));
             }
-            if self.context.now.0 - self.item.at.0 >= DELAYED {
-                let stamp = stamp(Timestamp(self.item.at.0.min(self.context.now.0)));
-                stanza.push(xml::element(
-                    "delay",
-                    ns::DELAY,
-                    &[("from", self.context.domain.as_str()), ("stamp", &stamp)],
-                ));
+            if let Some(delay) = delay(self.item.at, self.context) {
+                stanza.push(delay);
             }
             stanzas.push(stanza);
         }
@@ -369,6 +399,26 @@ mod tests {
         assert_eq!(render(failed(false), meta.clone(), 100_000).len(), 2);
         let trying = render(failed(true), meta, 0);
         assert!(trying[0].contains("type='chat'") && trying[0].contains("<body>"), "{trying:?}");
+    }
+
+    /// A direct invitation (XEP-0249) that every client takes for one.
+    #[test]
+    fn p10_an_invitation_comes_from_the_contact_and_has_nothing_of_rooms_in_it() {
+        let room = portway_bridges::api::RoomId::alias("town", "hs").unwrap();
+        let user = UserId::parse("juliet@capulet.lit").unwrap();
+        let reason = Some("come".to_owned());
+        let invite = Kind::Membership(Membership::Invite { room, user, reason, name: Some("Town".into()) });
+        let said = render(invite, Meta { remote_id: Some("$e".into()), ..Meta::default() }, 0);
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0].starts_with("<message from='alice%hs@m.x' id='$e' to='juliet@capulet.lit' type='normal'><body>"),
+            "{said:?}"
+        );
+        assert!(
+            said[0].ends_with("<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/></message>"),
+            "{said:?}"
+        );
+        assert!(!said[0].contains("muc#user"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use portway::clock::Clock;
-use portway::store::{BatchResult, Direction, NewBatch, NewEvent, Queued, Settle, Store};
+use portway::store::{BatchResult, Consent, Direction, NewBatch, NewEvent, Queued, Settle, Store};
 use portway_bridges::api::{EventId, Timestamp};
 
 /// The network of most cases.
@@ -110,6 +110,7 @@ pub fn event(chat: &str, id: &str) -> NewEvent {
         archive: false,
         at: START,
         original: None,
+        consent: Consent::Free,
     }
 }
 

@@ -273,3 +273,25 @@ async fn people_are_found_in_the_homeserver_s_directory_and_our_ghosts_are_not()
     world.stub.fail(Fault::once("user_directory", 500, "M_UNKNOWN", "broken"));
     assert_eq!(soon(world.adapter.search("ali", 10)).await, []);
 }
+
+/// Whoever is sent back is told where they said it. A user who has blocked them has left that chat: no other one is made.
+#[tokio::test]
+async fn a_failure_is_told_in_the_chat_that_there_is_and_makes_none_with_whom_the_user_blocks() {
+    let world = World::start().await;
+    let failed = |number: i64| {
+        let sentence = crate::api::Sentence::new("stranger.refused");
+        let failed = Failed { event: EventId(1), condition: Condition::PolicyViolation, sentence, still_trying: false };
+        to(&alice(), number, Kind::Failed(failed))
+    };
+    world.deliver(hello(1)).await.unwrap();
+    let room = world.only_room();
+    world.deliver(failed(2)).await.unwrap();
+    let told = world.stub.sent(&room).last().map(|sent| sent.content.clone()).unwrap();
+    assert!(told["msgtype"] == "m.notice" && told["body"].as_str().unwrap().contains("stranger.refused"), "{told}");
+    world.memory.keep_out(&alice(), &romeo());
+    world.deliver(failed(3)).await.unwrap();
+    assert_eq!(world.stub.sent(&room).len(), 3, "the ghost is there yet");
+    soon(world.adapter.blocked(&romeo(), &alice())).await;
+    assert_eq!(world.deliver(failed(4)).await.unwrap(), Receipt::default());
+    assert_eq!((world.stub.rooms().len(), world.stub.sent(&room).len()), (1, 3));
+}

@@ -259,4 +259,21 @@ async fn an_upgraded_room_is_told_and_found_by_its_server() {
     soon(world.adapter.enter(&romeo(), "Romeo", &id)).await.unwrap();
     let asked = world.stub.queries("/join/");
     assert!(asked.last().unwrap().contains("via=hs.test"), "{asked:?}");
+    // Whoever comes to the old room later is told as well; the alias leads there until somebody moves it.
+    let old = soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap();
+    assert_eq!(old.next, Some(id));
+    // A homeserver that gives the whole event says by which server the next one can be reached.
+    let next = world.stub.make_room(None, &[ALICE]);
+    let event = json!({ "sender": "@alice:far.test", "content": { "replacement_room": next } });
+    world.stub.set_state(&room, "m.room.tombstone", event);
+    let id = RoomId::id(next.trim_start_matches('!'), None).unwrap();
+    assert_eq!(soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap().next, Some(id.clone()));
+    let _ = soon(world.adapter.enter(&romeo(), "Romeo", &id)).await;
+    let asked = world.stub.queries("/join/");
+    assert!(asked.last().unwrap().contains("via=far.test"), "{asked:?}");
+    for nonsense in [json!({ "replacement_room": "#x" }), json!({ "replacement_room": 1 }), json!({ "body": "closed" })]
+    {
+        world.stub.set_state(&room, "m.room.tombstone", nonsense);
+        assert_eq!(soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap().next, None);
+    }
 }

@@ -3,10 +3,12 @@
 use portway_bridges::api::{EventId, InboxId, Timestamp};
 use rusqlite::{Row, params};
 
+use super::strangers::Fate;
 use super::{Sqlite, limit, optional};
 use crate::store::backend::Outcome;
 use crate::store::model::{
-    BatchResult, Committed, DeadLetter, Direction, Message, NewBatch, NewEvent, PendingLane, QueueDepth, Queued, Settle,
+    BatchResult, Committed, Consent, DeadLetter, Direction, Message, NewBatch, NewEvent, PendingLane, QueueDepth,
+    Queued, Reason, Settle,
 };
 
 /// The columns that [`queued`] reads.
@@ -69,7 +71,8 @@ impl Sqlite {
             }
         }
         for event in &batch.events {
-            result.events.push(self.insert_event(event, now)?);
+            let committed = self.insert_event(event, now, &mut result)?;
+            result.events.push(committed);
         }
         for (network, raw) in &batch.inbox {
             self.db
@@ -86,13 +89,22 @@ impl Sqlite {
         Ok(result)
     }
 
-    fn insert_event(&mut self, event: &NewEvent, now: Timestamp) -> Outcome<Committed> {
-        let chat = self.chat(&event.network, &event.chat)?;
+    pub(super) fn insert_event(
+        &mut self,
+        event: &NewEvent,
+        now: Timestamp,
+        result: &mut BatchResult,
+    ) -> Outcome<Committed> {
+        let by_user = event.direction == Direction::ToNetwork && event.consent == Consent::Given;
+        let chat = self.chat(&event.network, &event.chat, by_user.then_some(now.0))?;
+        let fate = self.fate(event, chat, now, result)?;
+        let chat = chat.id;
         let new = self
             .db
             .prepare_cached(
-                "INSERT INTO events (chat, direction, sender, dedupe, source_id, reply_to, archive, body, at, committed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                "INSERT INTO events (chat, direction, sender, dedupe, source_id, reply_to, archive, body, at, committed,
+                     state, condition)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT (chat, sender, dedupe) WHERE dedupe IS NOT NULL DO NOTHING",
             )?
             .execute(params![
@@ -103,9 +115,11 @@ impl Sqlite {
                 event.ids.first(),
                 event.reply_to,
                 event.archive,
-                event.body,
+                (!matches!(fate, Fate::LeftOut)).then_some(&event.body),
                 event.at.0,
-                now.0
+                now.0,
+                fate.state(),
+                fate.reason().map(Reason::name)
             ])?;
         if new == 0 {
             let id = self
@@ -125,6 +139,7 @@ impl Sqlite {
                 .prepare_cached("INSERT INTO originals (event, at, raw) VALUES (?1, ?2, ?3)")?
                 .execute(params![id, now.0, raw])?;
         }
+        self.follow(event, fate, now, result)?;
         Ok(Committed { id: EventId(id), duplicate: false })
     }
 
@@ -176,7 +191,7 @@ impl Sqlite {
                 }
             }
         }
-        then.iter().map(|event| self.insert_event(event, now)).collect()
+        then.iter().map(|event| self.insert_event(event, now, &mut BatchResult::default())).collect()
     }
 
     pub(super) fn waiting(

@@ -29,9 +29,7 @@ impl Muc {
         let Some(room) = state.rooms.get_mut(room_id) else { return Vec::new() };
         let config = &self.config;
         let before: Vec<String> = match item.kind {
-            Kind::Membership(Membership::Kick { user: Some(_), .. }) | Kind::RoomGone { .. } => {
-                room.sessions.keys().cloned().collect()
-            }
+            Kind::Membership(Membership::Kick { user: Some(_), .. }) => room.sessions.keys().cloned().collect(),
             _ => Vec::new(),
         };
         match (&item.kind, &item.speaker) {
@@ -59,8 +57,8 @@ impl Muc {
                 room.sessions.values().filter_map(changed).collect()
             }
             (Kind::RoomGone { next, reason }, _) => {
-                let out = people::destroyed(config, room, next.as_ref(), reason.as_deref());
-                state.tidy(room_id, before);
+                let (out, behind) = state.moved(config, room_id, next.as_ref(), reason.as_deref());
+                state.behind.extend(behind);
                 out
             }
             _ => {
