@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn an_edit_of_a_message_that_is_not_known_there_is_said_anew() {
         let can = Capabilities { edit: true, ..Capabilities::default() };
-        let kind = Kind::Edit { target: Target { id: None, event: None }, new: Text::plain("new") };
+        let kind = Kind::Edit { target: Target::default(), new: Text::plain("new") };
         assert!(matches!(degrade(kind, &can, &say), (Some(Kind::Text(_)), Some("edit"))));
     }
 }

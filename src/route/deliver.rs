@@ -149,9 +149,16 @@ impl Delivery {
         if targets::has(&kind) {
             // What it speaks of may have been delivered a moment ago.
             parts.settler.flush().await;
-            targets::for_network(&parts.store, &parts.network, &item.chat, &mut kind)
+            targets::for_network(&parts.store, &parts.network, item, &mut kind)
                 .await
                 .map_err(|error| Failure::temporary(error.to_string()))?;
+        }
+        if let Kind::Retract { target } = &kind
+            && target.by.is_some()
+            && !targets::is_own(item, target)
+        {
+            let sentence = Sentence::new("core.not-yours");
+            return Err(Failure::permanent(Condition::Forbidden, sentence, "a message of another"));
         }
         let can: Capabilities = parts.adapter.capabilities(Some(&item.chat));
         let say = |sentence: &Sentence| parts.texts.text(sentence, item.meta.lang.as_deref());

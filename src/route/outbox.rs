@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Condition, EventId, Stop, Timestamp};
+use portway_bridges::api::{Condition, EventId, Kind, Stop, Timestamp};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -52,9 +52,20 @@ pub struct Outbox {
     pub stop: Stop,
 }
 
+/// An event on its way.
+struct Row {
+    id: EventId,
+    committed: Timestamp,
+    /// The ids of its stanzas beyond its own: by them it is spoken of, too.
+    parts: Vec<String>,
+}
+
+/// How many ids of stanzas are remembered of one event.
+const PARTS: usize = 64;
+
 /// A batch on its way.
 struct Sent {
-    rows: Vec<(EventId, Timestamp)>,
+    rows: Vec<Row>,
     stanzas: Vec<OutStanza>,
     ticket: Ticket,
 }
@@ -108,7 +119,7 @@ impl Outbox {
     }
 
     /// The next rows and their stanzas; empty where nothing waits, `None` where the store cannot be read.
-    async fn next(&self, cursor: &mut Option<EventId>) -> Option<(Vec<(EventId, Timestamp)>, Vec<OutStanza>)> {
+    async fn next(&self, cursor: &mut Option<EventId>) -> Option<(Vec<Row>, Vec<OutStanza>)> {
         let rows = match self.store.pending(&self.network, Direction::ToXmpp, None, *cursor, BATCH).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -120,9 +131,9 @@ impl Outbox {
         let mut stanzas = Vec::with_capacity(rows.len());
         for row in rows {
             match self.render(&row).await {
-                Ok(rendered) => {
+                Ok((rendered, parts)) => {
                     stanzas.extend(rendered);
-                    done.push((row.id, row.committed));
+                    done.push(Row { id: row.id, committed: row.committed, parts });
                 }
                 Err(error) => {
                     error!(network = %self.network, event = %row.id, %error, "an event cannot be rendered");
@@ -136,17 +147,26 @@ impl Outbox {
         Some((done, stanzas))
     }
 
-    async fn render(&self, row: &Queued) -> Result<Vec<OutStanza>, String> {
+    /// The stanzas of an event, and the ids of those that it is known by beside its own.
+    async fn render(&self, row: &Queued) -> Result<(Vec<OutStanza>, Vec<String>), String> {
         let mut item = stored::read(&row.body).map_err(|error| error.to_string())?;
         if targets::has(&item.kind) {
             self.settler.flush().await;
-            targets::for_xmpp(&self.store, &self.network, &item.chat, &mut item.kind)
-                .await
-                .map_err(|error| error.to_string())?;
+            targets::for_xmpp(&self.store, &self.network, &mut item).await.map_err(|error| error.to_string())?;
         }
         // A panic in rendering must cost this event only.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.side.render(row.id, &item)))
-            .map_err(|_| "rendering panicked; this is a bug".to_owned())
+        let stanzas = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.side.render(row.id, &item)))
+            .map_err(|_| "rendering panicked; this is a bug".to_owned())?;
+        let mut parts = Vec::new();
+        if matches!(item.kind, Kind::Text(_) | Kind::Edit { .. } | Kind::File(_) | Kind::Location { .. }) {
+            for id in stanzas.iter().filter_map(OutStanza::message_id) {
+                let known = [&item.meta.remote_id, &item.meta.id].iter().any(|known| known.as_deref() == Some(id));
+                if !known && parts.len() < PARTS && !parts.iter().any(|part| part == id) {
+                    parts.push(id.to_owned());
+                }
+            }
+        }
+        Ok((stanzas, parts))
     }
 
     /// Writes a batch; `None` at the stop signal.
@@ -162,9 +182,9 @@ impl Outbox {
     async fn done(&self, sent: &mut VecDeque<Sent>) {
         let Some(batch) = sent.pop_front() else { return };
         let now = self.clock.now();
-        for (id, committed) in batch.rows {
+        for Row { id, committed, parts } in batch.rows {
             self.metrics.delivered(&self.network, Direction::ToXmpp, now.since(committed));
-            self.settler.settle(Settle::Done { id, ids: Vec::new() }, Vec::new()).await;
+            self.settler.settle(Settle::Done { id, ids: parts }, Vec::new()).await;
         }
     }
 

@@ -179,6 +179,22 @@ impl Store {
         self.read(move |db| db.find_message(&network, &chat, &id)).await
     }
 
+    /// The newest event of one way in a chat, up to the one with this number, that is a message of its own
+    /// ([`NewEvent::about`] is none) and has an id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_said(
+        &self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        let (network, chat) = (network.to_owned(), chat.to_owned());
+        self.read(move |db| db.last_said(&network, &chat, direction, up_to)).await
+    }
+
     /// An event by its number.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ pub const SENTENCES: &[SentenceDef] = &[
         "Sie dürfen dieses Gateway nicht benutzen. Sein Admin kann sagen, ob Ihr Server zugelassen werden kann.",
     ),
     de("core.not-in-room", "Sie sind nicht in diesem Raum. Bitte erst betreten."),
+    de("core.not-yours", "Sie können nur zurückziehen, was Sie selbst gesagt haben."),
     de("core.prompt", "Eine Adresse auf {network} eingeben"),
     de("core.reacted", "hat mit {keys} reagiert"),
     de("core.retracted", "(hat eine frühere Nachricht zurückgezogen)"),

@@ -36,6 +36,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.not-a-room", "This is a person, not a room. Write to them in a chat of two."),
     en("core.not-allowed", "You may not use this gateway. Ask its admin whether your server can be allowed."),
     en("core.not-in-room", "You are not in this room. Join it first."),
+    en("core.not-yours", "You can take back only what you have said yourself."),
     en("core.prompt", "Enter an address on {network}"),
     en("core.reacted", "reacted with {keys}"),
     en("core.retracted", "(took an earlier message back)"),

@@ -104,7 +104,7 @@ async fn what_happens_in_a_room() {
     assert!(events.iter().all(|event| event.chat == Chat::Room(id.clone())));
     let person = PersonId::new("bob", "hs.test").unwrap();
     let emote = Text { style: crate::api::Style::Emote, ..Text::plain("waves") };
-    let target = crate::api::Target { id: said["event_id"].as_str().map(ItemId::new), event: None };
+    let target = crate::api::Target { id: said["event_id"].as_str().map(ItemId::new), ..Default::default() };
     let kick = |person, user, reason: Option<&str>, ban| {
         Kind::Membership(Membership::Kick { person, user, reason: reason.map(str::to_owned), ban })
     };

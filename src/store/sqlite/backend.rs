@@ -76,6 +76,16 @@ impl Backend for Sqlite {
         self.message_by_id(network, chat, id)
     }
 
+    fn last_said(
+        &mut self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        self.said(network, chat, direction, up_to)
+    }
+
     fn message(&mut self, id: EventId) -> Outcome<Option<Message>> {
         self.message_by_number(id)
     }
