@@ -65,7 +65,7 @@ pub struct Item {
     /// The name of who says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it is: `text`, `edit`, `reaction`, `retract`, `typing`, `join`, `leave`, `topic`, `failed`,
+    /// What it is: `text`, `edit`, `reaction`, `retract`, `displayed`, `typing`, `join`, `leave`, `topic`, `failed`,
     /// `invite` (to the room in `body`), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
     pub kind: String,
     /// The text, topic, or reactions.
@@ -74,6 +74,12 @@ pub struct Item {
     /// The id of the item that it speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// For an answer: what it says of the item that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// The thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 /// `name@server`.

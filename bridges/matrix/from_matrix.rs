@@ -78,11 +78,6 @@ pub fn message(event: &Event) -> Option<Kind> {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
         }
-        "m.reaction" => {
-            let relation = &event.content["m.relates_to"];
-            let (target, key) = (relation["event_id"].as_str()?, relation["key"].as_str()?);
-            Some(Kind::Reaction { target: Target::by_id(target), keys: vec![key.to_owned()] })
-        }
         "m.room.topic" if event.state_key.is_some() => {
             Some(Kind::Topic(event.content["topic"].as_str().map(clean).unwrap_or_default()))
         }
@@ -101,25 +96,36 @@ fn room_message(content: &Value) -> Option<Kind> {
     let relation = &content["m.relates_to"];
     if relation["rel_type"] == "m.replace" {
         let target = Target::by_id(relation["event_id"].as_str()?);
-        let new = text(&content["m.new_content"], false)?;
-        return Some(Kind::Edit { target, new });
+        let new = &content["m.new_content"];
+        if new["msgtype"].as_str().is_some_and(is_file) {
+            let file = file(new);
+            let new = file.caption.unwrap_or_else(|| Text::plain(file.name));
+            return Some(Kind::Edit { target: Target { caption: true, ..target }, new });
+        }
+        // A quote is no part of the text, wherever an older client has put it.
+        return Some(Kind::Edit { target, new: text(new, true)? });
     }
+    let answers = relation["m.in_reply_to"]["event_id"].as_str();
+    let thread = relation["event_id"].as_str().filter(|_| relation["rel_type"] == "m.thread").map(ItemId::new);
+    // In a thread the answer may be there only for clients that show no threads.
+    let only_shown = thread.is_some() && relation["is_falling_back"] == true;
+    let reply = answers.filter(|_| !only_shown).map(Target::by_id);
     match content["msgtype"].as_str()? {
-        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content)))),
+        kind if is_file(kind) => Some(Kind::File(Box::new(File { reply, thread, ..file(content) }))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
         }),
         _ => {
-            let reply = relation["m.in_reply_to"]["event_id"].as_str();
-            let mut text = text(content, reply.is_some())?;
-            text.reply = reply.map(Target::by_id);
-            if relation["rel_type"] == "m.thread" {
-                text.thread = relation["event_id"].as_str().map(ItemId::new);
-            }
-            Some(Kind::Text(text))
+            let text = text(content, answers.is_some())?;
+            Some(Kind::Text(Text { reply, thread, ..text }))
         }
     }
+}
+
+/// Whether a message of this type is a file.
+fn is_file(msgtype: &str) -> bool {
+    matches!(msgtype, "m.image" | "m.file" | "m.audio" | "m.video")
 }
 
 fn text(content: &Value, reply: bool) -> Option<Text> {
@@ -228,13 +234,6 @@ mod tests {
         ] {
             assert_eq!(parse("m.room.message", &content), Some(expected), "{content}");
         }
-        assert_eq!(
-            parse(
-                "m.reaction",
-                &json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": "$t", "key": "+" } })
-            ),
-            Some(Kind::Reaction { target: target(), keys: vec!["+".into()] })
-        );
         assert_eq!(parse("m.room.redaction", &json!({ "redacts": "$t" })), Some(Kind::Retract { target: target() }));
     }
 

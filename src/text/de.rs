@@ -24,6 +24,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("core.gateway-name", "{network}-Gateway"),
     de("core.given-up", "{network} war zu lange nicht erreichbar. Die Nachricht wurde nicht zugestellt."),
     de("core.invited", "{who} lädt Sie in den Raum {name} ein: {room}"),
+    de("core.no-calls", "Anrufe können nicht zu {network} übertragen werden. Bitte schreiben Sie stattdessen."),
     de("core.no-nick", "Zum Betreten fehlt der Nickname: raum@server/nickname."),
     de("core.no-pm", "Private Nachrichten in Räumen werden nicht übertragen. Bitte direkt an die Person schreiben."),
     de("core.no-rooms", "Dieses Netz hat keine Räume."),

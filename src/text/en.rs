@@ -24,6 +24,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.gateway-name", "{network} gateway"),
     en("core.given-up", "{network} could not be reached for too long. The message was not delivered."),
     en("core.invited", "{who} invites you to the room {name}: {room}"),
+    en("core.no-calls", "Calls cannot be carried to {network}. Please write instead."),
     en("core.no-nick", "Say under which nick you want to join, as in room@server/nick."),
     en("core.no-pm", "Private messages in rooms are not carried. Write to the person directly."),
     en("core.no-rooms", "This network has no rooms."),

@@ -4,9 +4,9 @@
 use minidom::Element;
 use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Text};
 
-use super::{error, relation};
+use super::calls::Call;
 use super::stanza::{NS_CLIENT, Stanza};
-use super::xml;
+use super::{error, relation, xml};
 
 /// Namespaces that are read here.
 pub mod ns {
@@ -32,11 +32,15 @@ pub mod ns {
     pub const HINTS: &str = "urn:xmpp:hints";
     pub const NICK: &str = "http://jabber.org/protocol/nick";
     pub const DELAY: &str = "urn:xmpp:delay";
+    pub const JINGLE: &str = "urn:xmpp:jingle:1";
+    pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
+    pub const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
     pub const CONFERENCE: &str = "jabber:x:conference";
 }
 
 /// What a message stanza says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum Parsed {
     /// Something to be brought to the network.
     Event {
@@ -60,6 +64,8 @@ pub enum Parsed {
         /// The server's own words.
         text: Option<String>,
     },
+    /// Somebody calls.
+    Call(Call),
     /// It cannot be carried, and the sender must hear of it.
     Refuse(Condition, Sentence),
     /// Nothing that another network would understand.
@@ -79,6 +85,9 @@ pub fn message(stanza: &Stanza) -> Parsed {
     }
     if let Some(scheme) = encryption(stanza) {
         return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.encrypted-in").with("scheme", scheme));
+    }
+    if let Some(call) = Call::read(stanza) {
+        return Parsed::Call(call);
     }
     let relation = match relation::read(stanza) {
         Ok(relation) => relation,

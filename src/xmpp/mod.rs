@@ -9,6 +9,7 @@
 pub mod about;
 pub mod address;
 pub mod adhoc;
+pub mod calls;
 pub mod chat;
 pub mod component;
 pub mod doors;

@@ -13,6 +13,7 @@ mod link;
 mod manners;
 mod people;
 mod process;
+mod relations;
 mod roster;
 mod security;
 mod sessions;

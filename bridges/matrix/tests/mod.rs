@@ -6,6 +6,7 @@ mod direct;
 mod hostile;
 mod inward;
 mod picture;
+mod relations;
 mod room;
 
 use std::sync::Arc;

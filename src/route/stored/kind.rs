@@ -83,12 +83,7 @@ pub(super) struct StoredText {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredTarget(
-    Option<String>,
-    Option<i64>,
-    #[serde(default)] Option<String>,
-    #[serde(default)] bool,
-);
+pub(super) struct StoredTarget(Option<String>, Option<i64>, #[serde(default)] Option<String>, #[serde(default)] bool);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
 fn is_zero(n: &u8) -> bool {
