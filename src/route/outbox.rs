@@ -4,11 +4,11 @@
 //! ([`Link::write`]). What a lost connection left uncovered is sent again, the very same stanzas in the same order. At
 //! most [`WINDOW`] batches are on their way; everything else stays in the store.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Condition, EventId, Kind, Stop, Timestamp};
+use portway_bridges::api::{Condition, EventId, ItemId, Kind, Stop, Timestamp};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -56,9 +56,10 @@ pub struct Outbox {
 struct Row {
     id: EventId,
     committed: Timestamp,
-    /// The ids of its stanzas beyond its own: by them it is spoken of, too.
-    parts: Vec<String>,
 }
+
+/// Of the events that are on their way: the ids of their stanzas beyond their own, by which they are spoken of, too.
+type Flying = HashMap<EventId, Vec<String>>;
 
 /// How many ids of stanzas are remembered of one event.
 const PARTS: usize = 64;
@@ -74,6 +75,7 @@ impl Outbox {
     /// Sends until the stop signal, first what was left by an earlier run.
     pub async fn run(self) {
         let mut cursor = None;
+        let mut flying = Flying::new();
         let mut sent: VecDeque<Sent> = VecDeque::new();
         let mut more = true;
         loop {
@@ -84,7 +86,7 @@ impl Outbox {
                     () = self.stop.cancelled() => return,
                     _ = self.link.wait_up() => {}
                 }
-                match self.next(&mut cursor).await {
+                match self.next(&mut cursor, &mut flying).await {
                     Some((rows, stanzas)) if rows.is_empty() && stanzas.is_empty() => more = false,
                     Some((rows, stanzas)) => {
                         let Some(ticket) = self.write(stanzas.clone()).await else { return };
@@ -95,7 +97,7 @@ impl Outbox {
                 // Take what has come back meanwhile without waiting for it.
                 while let Some(front) = sent.front_mut() {
                     match futures::FutureExt::now_or_never(&mut front.ticket) {
-                        Some(Ok(())) => self.done(&mut sent).await,
+                        Some(Ok(())) => self.done(&mut sent, &mut flying).await,
                         Some(Err(lost)) => {
                             if !self.again(&mut sent, lost).await {
                                 return;
@@ -110,7 +112,7 @@ impl Outbox {
                 biased;
                 () = self.stop.cancelled() => return,
                 result = front(&mut sent), if !sent.is_empty() => match result {
-                    Ok(()) => self.done(&mut sent).await,
+                    Ok(()) => self.done(&mut sent, &mut flying).await,
                     Err(lost) => if !self.again(&mut sent, lost).await { return },
                 },
                 () = self.committed.notified(), if !more => more = true,
@@ -119,7 +121,7 @@ impl Outbox {
     }
 
     /// The next rows and their stanzas; empty where nothing waits, `None` where the store cannot be read.
-    async fn next(&self, cursor: &mut Option<EventId>) -> Option<(Vec<Row>, Vec<OutStanza>)> {
+    async fn next(&self, cursor: &mut Option<EventId>, flying: &mut Flying) -> Option<(Vec<Row>, Vec<OutStanza>)> {
         let rows = match self.store.pending(&self.network, Direction::ToXmpp, None, *cursor, BATCH).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -130,10 +132,13 @@ impl Outbox {
         let mut done = Vec::with_capacity(rows.len());
         let mut stanzas = Vec::with_capacity(rows.len());
         for row in rows {
-            match self.render(&row).await {
+            match self.render(&row, flying).await {
                 Ok((rendered, parts)) => {
                     stanzas.extend(rendered);
-                    done.push(Row { id: row.id, committed: row.committed, parts });
+                    done.push(Row { id: row.id, committed: row.committed });
+                    if !parts.is_empty() {
+                        flying.insert(row.id, parts);
+                    }
                 }
                 Err(error) => {
                     error!(network = %self.network, event = %row.id, %error, "an event cannot be rendered");
@@ -148,11 +153,16 @@ impl Outbox {
     }
 
     /// The stanzas of an event, and the ids of those that it is known by beside its own.
-    async fn render(&self, row: &Queued) -> Result<(Vec<OutStanza>, Vec<String>), String> {
+    async fn render(&self, row: &Queued, flying: &Flying) -> Result<(Vec<OutStanza>, Vec<String>), String> {
         let mut item = stored::read(&row.body).map_err(|error| error.to_string())?;
         if targets::has(&item.kind) {
             self.settler.flush().await;
             targets::for_xmpp(&self.store, &self.network, &mut item).await.map_err(|error| error.to_string())?;
+            for target in targets::of(&mut item.kind) {
+                if let Some(parts) = target.event.and_then(|event| flying.get(&event)) {
+                    target.parts = parts.iter().map(|part| ItemId::new(part)).collect();
+                }
+            }
         }
         // A panic in rendering must cost this event only.
         let stanzas = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.side.render(row.id, &item)))
@@ -179,10 +189,11 @@ impl Outbox {
     }
 
     /// The oldest batch has arrived.
-    async fn done(&self, sent: &mut VecDeque<Sent>) {
+    async fn done(&self, sent: &mut VecDeque<Sent>, flying: &mut Flying) {
         let Some(batch) = sent.pop_front() else { return };
         let now = self.clock.now();
-        for Row { id, committed, parts } in batch.rows {
+        for Row { id, committed } in batch.rows {
+            let parts = flying.remove(&id).unwrap_or_default();
             self.metrics.delivered(&self.network, Direction::ToXmpp, now.since(committed));
             self.settler.settle(Settle::Done { id, ids: parts }, Vec::new()).await;
         }

@@ -37,7 +37,7 @@ impl Place<'_> {
 }
 
 /// The targets that an event speaks of.
-fn targets(kind: &mut Kind) -> Vec<&mut Target> {
+pub fn of(kind: &mut Kind) -> Vec<&mut Target> {
     match kind {
         Kind::Text(text) => text.reply.iter_mut().collect(),
         Kind::File(file) => file.reply.iter_mut().collect(),
@@ -74,7 +74,7 @@ pub fn has(kind: &Kind) -> bool {
 pub async fn for_network(store: &Store, network: &str, item: &Item, kind: &mut Kind) -> Result<(), StoreError> {
     let place = Place { store, network, chat: key::chat(&item.chat) };
     let (edit, read) = (matches!(kind, Kind::Edit { .. }), matches!(kind, Kind::Displayed { .. }));
-    for (n, target) in targets(kind).into_iter().enumerate() {
+    for (n, target) in of(kind).into_iter().enumerate() {
         let Some(id) = target.id.take() else { continue };
         let Some(found) = place.find(&id).await? else { continue };
         // What was read is the edit itself.
@@ -134,7 +134,7 @@ pub async fn for_xmpp(store: &Store, network: &str, item: &mut Item) -> Result<(
     }
     let (edit, retraction) = (matches!(kind, Kind::Edit { .. }), matches!(kind, Kind::Retract { .. }));
     let stable = matches!(kind, Kind::Text(_) | Kind::File(_) | Kind::Reaction { .. });
-    for (n, target) in targets(&mut kind).into_iter().enumerate() {
+    for (n, target) in of(&mut kind).into_iter().enumerate() {
         let Some(id) = target.id.clone() else { continue };
         let Some(found) = place.find(&id).await? else { continue };
         if retraction && direct && found.about.is_some() && found.direction == Direction::ToXmpp {
