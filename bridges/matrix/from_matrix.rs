@@ -238,6 +238,51 @@ mod tests {
     }
 
     #[test]
+    fn the_quote_of_older_clients_is_taken_off_once_and_nothing_else_is() {
+        for (body, expected) in [
+            ("> <@a:b> old\n\nnew", "new"),
+            ("> <@a:b> old\n> more\n\n> my own quote\nnew", "> my own quote\nnew"),
+            ("> * <@a:b> waves\n\nnew", "new"),
+            // What somebody has typed themselves.
+            ("> quoted\n\nnew", "> quoted\n\nnew"),
+            ("> <@a:b> old\nnew", "> <@a:b> old\nnew"),
+            ("> <@a:b> old", "> <@a:b> old"),
+            ("> <@a:b> old\n", "> <@a:b> old\n"),
+            ("new", "new"),
+            ("", ""),
+        ] {
+            assert_eq!(without_fallback(body), expected);
+        }
+    }
+
+    #[test]
+    fn relations() {
+        let parse = |content: Value| parse("m.room.message", &content).unwrap();
+        let relates = |relation: Value| json!({ "msgtype": "m.text", "body": "b", "m.relates_to": relation });
+        let thread = |falls_back: bool| {
+            relates(
+                json!({ "rel_type": "m.thread", "event_id": "$r", "is_falling_back": falls_back, "m.in_reply_to": { "event_id": "$t" } }),
+            )
+        };
+        let (id, target) = (Some(ItemId::new("$r")), Some(Target::by_id("$t")));
+        assert_eq!(parse(thread(true)), Kind::Text(Text { thread: id.clone(), ..Text::plain("b") }));
+        assert_eq!(
+            parse(thread(false)),
+            Kind::Text(Text { thread: id.clone(), reply: target.clone(), ..Text::plain("b") })
+        );
+        let mut file = thread(false);
+        file["msgtype"] = json!("m.image");
+        let Kind::File(file) = parse(file) else { panic!() };
+        assert_eq!((file.thread, file.reply), (id, target));
+        // Of a file its words change, not the file.
+        let new = json!({ "msgtype": "m.image", "body": "words", "filename": "a.png", "url": "mxc://x/y" });
+        let mut edit = relates(json!({ "rel_type": "m.replace", "event_id": "$t" }));
+        edit["m.new_content"] = new;
+        let expected = Target { caption: true, ..Target::by_id("$t") };
+        assert_eq!(parse(edit), Kind::Edit { target: expected, new: Text::plain("words") });
+    }
+
+    #[test]
     fn rubbish_says_nothing() {
         for content in [json!({}), json!({ "msgtype": 5 }), json!({ "msgtype": "m.text" }), json!([1]), json!(null)] {
             assert_eq!(parse("m.room.message", &content), None, "{content}");

@@ -143,7 +143,13 @@ mod tests {
             let [Wire::Message(content)] = events.as_slice() else { panic!("{events:?}") };
             assert_eq!(content.to_string(), expected);
         }
-        assert_eq!(events(&Kind::Retract { target }), [Wire::Redact("$t".into())]);
+        assert_eq!(events(&Kind::Retract { target: target.clone() }), [Wire::Redact("$t".into())]);
+        let parts = ["$u", "$v"].map(crate::api::ItemId::new).to_vec();
+        let target = Target { parts, ..target };
+        let redacted = |ids: &[&str]| ids.iter().map(|id| Wire::Redact((*id).to_owned())).collect::<Vec<_>>();
+        assert_eq!(events(&Kind::Retract { target: target.clone() }), redacted(&["$t", "$u", "$v"]));
+        let edit = events(&Kind::Edit { target, new: Text::plain("short") });
+        assert_eq!(edit[1..], redacted(&["$u", "$v"]));
     }
 
     #[test]

@@ -180,10 +180,12 @@ async fn translate(
         _ => {}
     }
     // What a try that fails half-way wants remembered is forgotten with it.
-    let mut own = puts.clone();
-    let inbound = said(state, core, event, earlier, &mut own).await?;
-    *puts = own;
-    Ok(inbound.into_iter().collect())
+    let before = puts.len();
+    let inbound = said(state, core, event, earlier, puts).await;
+    if inbound.is_err() {
+        puts.truncate(before);
+    }
+    Ok(inbound?.into_iter().collect())
 }
 
 /// What somebody said.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Condition, EventId, ItemId, Kind, Stop, Timestamp};
+use portway_bridges::api::{Chat, Condition, EventId, ItemId, Kind, Stop, Timestamp};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
@@ -163,6 +163,12 @@ impl Outbox {
                     target.parts = parts.iter().map(|part| ItemId::new(part)).collect();
                 }
             }
+        }
+        if let (Chat::Room(_), Kind::Retract { target } | Kind::Moderate { target, .. }) = (&item.chat, &item.kind)
+            && let Some(id) = &target.id
+        {
+            let withdrawn = self.store.withdraw(&self.network, &row.chat, id.as_str()).await;
+            withdrawn.map_err(|error| error.to_string())?;
         }
         // A panic in rendering must cost this event only.
         let stanzas = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.side.render(row.id, &item)))

@@ -53,6 +53,8 @@ pub trait Backend: Accounts + Send {
     ) -> Outcome<Vec<PendingLane>>;
     /// See [`super::Store::find_message`].
     fn find_message(&mut self, network: &str, chat: &str, id: &str) -> Outcome<Option<Message>>;
+    /// See [`super::Store::withdraw`].
+    fn withdraw(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()>;
     /// See [`super::Store::last_said`].
     fn last_said(
         &mut self,

@@ -154,3 +154,119 @@ pub fn read(stanza: &Stanza) -> Result<Option<Kind>, TooMuch> {
 /// More than is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMuch;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(children: Vec<Element>) -> Stanza {
+        let mut element = Element::bare("message", NS_CLIENT);
+        for child in children {
+            element.append_child(child);
+        }
+        Stanza::from_element(element).unwrap()
+    }
+
+    fn elements(kind: &Kind) -> Vec<String> {
+        payloads(kind, Some("a@b")).iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn what_each_relation_looks_like() {
+        let target = || Target::by_id("x");
+        let keys = vec!["👍".to_owned(), "🎉".to_owned()];
+        for (kind, expected) in [
+            (
+                Kind::Text(Text { reply: Some(target()), ..Text::plain("yes") }),
+                vec!["<reply xmlns='urn:xmpp:reply:0' id='x' to='a@b'/>"],
+            ),
+            (
+                Kind::Edit { target: target(), new: Text::plain("new") },
+                vec!["<replace xmlns='urn:xmpp:message-correct:0' id='x'/>"],
+            ),
+            (
+                Kind::Edit { target: Target { caption: true, ..target() }, new: Text::plain("new") },
+                vec!["<reply xmlns='urn:xmpp:reply:0' id='x' to='a@b'/>"],
+            ),
+            (
+                Kind::Reaction { target: target(), keys },
+                vec![
+                    "<reactions xmlns='urn:xmpp:reactions:0' id='x'><reaction>👍</reaction><reaction>🎉</reaction></reactions>",
+                    "<store xmlns='urn:xmpp:hints'/>",
+                ],
+            ),
+            (
+                Kind::Retract { target: target() },
+                vec![
+                    "<retract xmlns='urn:xmpp:message-retract:1' id='x'/>",
+                    "<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:message-retract:1'/>",
+                    "<store xmlns='urn:xmpp:hints'/>",
+                ],
+            ),
+            (
+                Kind::Displayed { target: target() },
+                vec!["<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>", "<store xmlns='urn:xmpp:hints'/>"],
+            ),
+            (Kind::Text(Text::plain("hi")), vec![]),
+            (Kind::Retract { target: Target::default() }, vec![]),
+        ] {
+            assert_eq!(elements(&kind), expected);
+        }
+    }
+
+    /// What is written is read as what it was.
+    #[test]
+    fn what_is_nothing_but_a_relation_comes_back() {
+        let target = || Target::by_id("x");
+        for kind in [
+            Kind::Reaction { target: target(), keys: vec!["👍".to_owned()] },
+            Kind::Reaction { target: target(), keys: Vec::new() },
+            Kind::Retract { target: target() },
+            Kind::Displayed { target: target() },
+        ] {
+            assert_eq!(read(&message(payloads(&kind, None))), Ok(Some(kind)));
+        }
+        // A mark with a message is no mark; one without an id is nothing.
+        let mark = xml::element("displayed", ns::MARKERS, &[("id", "x")]);
+        assert_eq!(read(&message(vec![mark, xml::text("body", NS_CLIENT, "hi")])), Ok(None));
+        assert_eq!(read(&message(vec![Element::bare("displayed", ns::MARKERS)])), Ok(None));
+    }
+
+    #[test]
+    fn ranges_that_cannot_be_take_nothing_that_is_there() {
+        let range = |start: &str, end: &str| {
+            let mut fallback = xml::element("fallback", ns::FALLBACK, &[("for", ns::REPLY)]);
+            fallback.append_child(xml::element("body", ns::FALLBACK, &[("start", start), ("end", end)]));
+            fallback
+        };
+        for (start, end, expected) in [
+            ("0", "2", "xt"),
+            ("4", "2", "text"),
+            ("2", "99999999999999999999", "text"),
+            ("2", "4000000000", "te"),
+            ("-1", "2", "text"),
+            ("", "", "text"),
+            ("0", "4", "text"),
+        ] {
+            assert_eq!(without_quote(&message(vec![range(start, end)]), "text"), expected, "{start} {end}");
+        }
+        let other = xml::element("fallback", ns::FALLBACK, &[("for", "urn:other")]);
+        assert_eq!(without_quote(&message(vec![other]), "text"), "text");
+    }
+
+    proptest! {
+        /// Whatever is quoted, and whatever is answered, a reader of XEP-0428 is left with the answer alone.
+        #[test]
+        fn a_quote_is_taken_off_exactly_once(said in "(\\PC|\n){0,80}", answer in "(\\PC|\n|> ){1,40}") {
+            let target = Target { quote: Target::quote(&said), ..Target::by_id("x") };
+            prop_assume!(!answer.trim().is_empty());
+            let Some((quoted, fallback)) = quote(&target) else { return Ok(()) };
+            prop_assert!(quoted.lines().all(|line| line.starts_with("> ")));
+            prop_assert!(quoted.lines().count() <= Target::QUOTED_LINES);
+            let body = format!("{quoted}{answer}");
+            prop_assert_eq!(without_quote(&message(vec![fallback]), &body), answer);
+        }
+    }
+}

@@ -345,4 +345,20 @@ async fn xep_0045_in_a_room_relations_name_the_stable_id_and_edits_the_id_of_the
     assert!(stanza.attr("from").is_some_and(|from| from.starts_with(&format!("{room}/"))));
     gateway.send(&to_room("d1", &relation("displayed", MARKERS, "b1"))).await;
     assert_eq!(gateway.item("displayed").await.target.as_deref(), Some("b1"));
+    does(&mut gateway, Item { target: None, ..in_room("b5", "text", "", "kept") }).await;
+    gateway.stanza(|stanza| body(stanza) == "kept").await;
+    // What was taken back is shown to nobody who comes later, also after a restart.
+    let comes = |device: &str| {
+        format!(
+            "<presence from='{JULIET}/{device}' to='{room}/J'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
+        )
+    };
+    for device in ["second", "third"] {
+        gateway.send(&comes(device)).await;
+        gateway.stanza(|stanza| stanza.has_child("subject", NS)).await;
+        let gone = |stanza: &Element| stanza.has_child("delay", "urn:xmpp:delay") && !body(stanza).is_empty();
+        let history = gateway.rest().await.into_iter().filter(gone).map(|old| body(&old)).collect::<Vec<_>>();
+        assert_eq!(history, ["kept"], "{device}");
+        restart(&mut gateway).await;
+    }
 }

@@ -76,6 +76,10 @@ impl Backend for Sqlite {
         self.message_by_id(network, chat, id)
     }
 
+    fn withdraw(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        self.withdraw_from_archive(network, chat, id)
+    }
+
     fn last_said(
         &mut self,
         network: &str,

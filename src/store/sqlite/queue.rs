@@ -56,6 +56,11 @@ const INBOX_LETTERS: i64 = 1_000_000_000_000_000;
 pub(super) const SAID: &str = "SELECT max(id) FROM events INDEXED BY events_said
     WHERE chat = ?1 AND direction = ?2 AND id <= ?3 AND about IS NULL AND source_id IS NOT NULL";
 
+pub(super) const WITHDRAW: &str = "UPDATE events SET archive = 0, body = CASE state WHEN 1 THEN NULL ELSE body END
+    WHERE id IN (SELECT id FROM events INDEXED BY events_source WHERE chat = ?1 AND source_id = ?2 AND archive = 1
+                 UNION ALL SELECT id FROM events INDEXED BY events_archive
+                 WHERE archive = 1 AND chat = ?1 AND direction = ?3 AND about = ?2)";
+
 const MESSAGE: &str = "e.id, e.direction, c.key, e.sender, e.source_id, e.reply_to, e.body, e.at, e.about";
 
 impl Sqlite {
@@ -251,6 +256,13 @@ impl Sqlite {
         let found: Option<i64> =
             self.db.prepare_cached(SAID)?.query_row(params![chat, direction as i64, up_to.0], |row| row.get(0))?;
         found.map_or(Ok(None), |id| self.message_by_number(EventId(id)))
+    }
+
+    pub(super) fn withdraw_from_archive(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        if let Some(chat) = self.known_chat(network, chat)? {
+            self.db.prepare_cached(WITHDRAW)?.execute(params![chat, id, Direction::ToXmpp as i64])?;
+        }
+        Ok(())
     }
 
     pub(super) fn message_by_number(&mut self, id: EventId) -> Outcome<Option<Message>> {

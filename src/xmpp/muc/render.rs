@@ -72,6 +72,11 @@ impl Muc {
                 if matches!(item.kind, Kind::Text(_) | Kind::File(_) | Kind::Location { .. } | Kind::Encrypted { .. }) {
                     room.record(id, item, config.history_len);
                 }
+                if let Kind::Retract { target: Target { id: Some(id), .. } }
+                | Kind::Moderate { target: Target { id: Some(id), .. }, .. } = &item.kind
+                {
+                    room.history.retain(|(_, old)| old.meta.remote_id.as_deref() != Some(id.as_str()));
+                }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
                 for session in room.sessions.values() {
                     out.extend(message(config, room, session, id, item, late.as_deref()));
