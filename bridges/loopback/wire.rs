@@ -7,6 +7,7 @@ use crate::api::{PersonId, RoomId};
 /// What the gateway writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum ToPeer {
     /// Something was delivered.
     Out(Item),
@@ -25,6 +26,7 @@ pub enum ToPeer {
 /// What the peer writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum FromPeer {
     /// A person says something.
     In(Item),

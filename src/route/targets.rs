@@ -116,6 +116,8 @@ pub fn is_own(item: &Item, target: &Target) -> bool {
 /// message's own client gave to it (XEP-0308). In a chat of two, a message of the user's own is known by the id that its
 /// client gave: answers and reactions name its origin-id where it had one (XEP-0444, XEP-0461), everything else its `id`.
 ///
+/// What a chat of two has not seen has no id there.
+///
 /// Who takes back what another has said moderates the room (XEP-0425); in a chat of two there is no such thing, and the
 /// target loses its id, as does that of an edit by somebody else.
 ///
@@ -136,7 +138,14 @@ pub async fn for_xmpp(store: &Store, network: &str, item: &mut Item) -> Result<(
     let stable = matches!(kind, Kind::Text(_) | Kind::File(_) | Kind::Reaction { .. });
     for (n, target) in of(&mut kind).into_iter().enumerate() {
         let Some(id) = target.id.clone() else { continue };
-        let Some(found) = place.find(&id).await? else { continue };
+        let Some(found) = place.find(&id).await? else {
+            if direct {
+                // The user has never seen it, and a client drops without a word what it cannot place. (The history that a
+                // room's newcomers are shown may be the network's own, by the same ids.)
+                target.id = None;
+            }
+            continue;
+        };
         if retraction && direct && found.about.is_some() && found.direction == Direction::ToXmpp {
             // An edit alone is taken back, and what was there before is not known any more.
             target.id = None;

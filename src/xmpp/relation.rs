@@ -69,10 +69,10 @@ pub fn reply(target: &Target, to: Option<&str>) -> Option<Element> {
 }
 
 /// What stands in front of an answer for whoever does not know answers: the quoted lines, and the element that says which
-/// code points they are (XEP-0461, section 3.1; XEP-0428). Whatever counts code points of the body counts these too.
+/// code points they are (XEP-0461, section 3.1; XEP-0428). Where the message is not known nobody could show it, and the
+/// quote is text like any other. Whatever counts code points of the body counts these too.
 #[must_use]
-pub fn quote(target: &Target) -> Option<(String, Element)> {
-    target.id.as_ref()?;
+pub fn quote(target: &Target) -> Option<(String, Option<Element>)> {
     let mut quoted = String::new();
     for line in target.quote.as_deref()?.lines() {
         quoted.push_str("> ");
@@ -82,7 +82,7 @@ pub fn quote(target: &Target) -> Option<(String, Element)> {
     let end = quoted.chars().count().to_string();
     let mut fallback = xml::element("fallback", ns::FALLBACK, &[("for", ns::REPLY)]);
     fallback.append_child(xml::element("body", ns::FALLBACK, &[("start", "0"), ("end", &end)]));
-    (!quoted.is_empty()).then_some((quoted, fallback))
+    (!quoted.is_empty()).then_some((quoted, target.id.is_some().then_some(fallback)))
 }
 
 /// The body of an answer without the quote that is there for clients without XEP-0461. Offsets are counted in code points
@@ -266,7 +266,7 @@ mod tests {
             prop_assert!(quoted.lines().all(|line| line.starts_with("> ")));
             prop_assert!(quoted.lines().count() <= Target::QUOTED_LINES);
             let body = format!("{quoted}{answer}");
-            prop_assert_eq!(without_quote(&message(vec![fallback]), &body), answer);
+            prop_assert_eq!(without_quote(&message(fallback.into_iter().collect()), &body), answer);
         }
     }
 }

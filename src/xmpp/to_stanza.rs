@@ -219,7 +219,7 @@ impl Chatting<'_> {
                     let to = Some(self.author(target));
                     relation::reply(target, to).into_iter().for_each(|reply| stanza.push(reply));
                 }
-                if let Some((_, fallback)) = &quote {
+                if let Some((_, Some(fallback))) = &quote {
                     stanza.push(fallback.clone());
                 }
                 for payload in payloads {

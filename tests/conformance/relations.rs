@@ -205,7 +205,13 @@ async fn xep_0424_both_dialects_are_read_one_is_written_and_every_part_goes() {
     // What nobody knows is said in words, once.
     does(&mut gateway, bob("b3", "retract", "never-seen", "")).await;
     let said = gateway.answer("b3").await;
-    assert!(!body(&said).is_empty() && !said.has_child("retract", NS), "{}", String::from(&said));
+    assert!(!body(&said).is_empty() && !said.has_child("retract", RETRACT), "{}", String::from(&said));
+    does(&mut gateway, bob("b4", "reaction", "never-seen", "👍")).await;
+    assert_eq!(body(&gateway.answer("b4").await), "reacted with 👍");
+    does(&mut gateway, Item { quote: Some("long ago".into()), ..bob("b5", "text", "never-seen", "yes") }).await;
+    let said = gateway.answer("b5").await;
+    assert_eq!((body(&said).as_str(), said.has_child("reply", REPLY)), ("> long ago\nyes", false));
+    assert!(!said.has_child("fallback", FALLBACK));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn chat() -> (World, String, String) {
     world.deliver(hello(1)).await.unwrap();
     let room = world.only_room();
     let said = world.stub.event(&room, ALICE, "m.room.message", text("hi"));
-    world.push("chat", &[said.clone()]).await;
+    world.push("chat", std::slice::from_ref(&said)).await;
     (world, room, said["event_id"].as_str().unwrap().to_owned())
 }
 
@@ -90,7 +90,7 @@ async fn a_moderator_who_takes_a_reaction_back_changes_the_set_of_who_reacted() 
     let (world, room, _) = chat().await;
     let target = world.stub.sent(&room)[0].event_id.clone();
     let one = world.stub.event(&room, ALICE, "m.reaction", annotation(&target, "👍"));
-    world.push("1", &[one.clone()]).await;
+    world.push("1", std::slice::from_ref(&one)).await;
     let back = world.stub.event(&room, "@mod:hs.test", "m.room.redaction", json!({ "redacts": id(&one) }));
     world.push("2", &[back]).await;
     let last = world.memory.events().pop().unwrap();
@@ -216,7 +216,7 @@ async fn a_thread_that_begins_on_xmpp_keeps_its_name() {
     let mut answer = text("from the other side");
     answer["m.relates_to"] = falls_back(&second);
     let answer = world.stub.event(&room, ALICE, "m.room.message", answer);
-    world.push("1", &[answer.clone()]).await;
+    world.push("1", std::slice::from_ref(&answer)).await;
     let expected = Text { thread: Some(ItemId::new("t-1")), ..Text::plain("from the other side") };
     assert_eq!(kinds(&world), [Kind::Text(expected)]);
     world.deliver(said(5, Some("t-1"))).await.unwrap();
@@ -229,7 +229,7 @@ async fn a_thread_that_begins_on_matrix_goes_by_its_first_event() {
     let mut second = text("in the thread");
     second["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root, "is_falling_back": true, "m.in_reply_to": { "event_id": root } });
     let second = world.stub.event(&room, ALICE, "m.room.message", second);
-    world.push("1", &[second.clone()]).await;
+    world.push("1", std::slice::from_ref(&second)).await;
     let Kind::Text(heard) = kinds(&world).remove(0) else { panic!() };
     assert_eq!((heard.thread.clone(), heard.reply), (Some(ItemId::new(&root)), None));
     let answer = Text { thread: heard.thread, reply: Some(Target::by_id(&root)), ..Text::plain("there") };

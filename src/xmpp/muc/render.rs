@@ -159,7 +159,7 @@ pub fn message(
     let author = answered(&item.kind).and_then(|target| nick_of(room, target));
     let author = author.and_then(|nick| build::address(config, session, Some(&nick)));
     let mut payloads = payloads(&item.kind, author.as_ref().map(|author| author.jid().as_str()));
-    payloads.extend(quote.iter().map(|(_, fallback)| fallback.clone()));
+    payloads.extend(quote.iter().filter_map(|(_, fallback)| fallback.clone()));
     let quoted = quote.map(|(quoted, _)| quoted).unwrap_or_default();
     let bodies: Vec<String> = content(config, item)
         .map(|body| split(&format!("{quoted}{body}"), MAX_BODY).into_iter().map(str::to_owned).collect())

@@ -26,6 +26,8 @@ struct Chat {
     said: (String, String),
     /// What alice said.
     heard: String,
+    /// What both said at length: the parts of romeo's on Matrix, and alice's.
+    long: (Vec<String>, String),
 }
 
 impl Chat {
@@ -39,7 +41,21 @@ impl Chat {
         let heard = alice_client.say(&room, "an answer").await?;
         let message = romeo.hear(&alice(), "an answer").await?;
         expect(&heard, message.attr("id"))?;
-        Ok(Self { romeo, alice: alice_client, room, said: ("opening".to_owned(), event), heard })
+        let long = (Vec::new(), String::new());
+        let mut chat = Self { romeo, alice: alice_client, room, said: ("opening".to_owned(), event), heard, long };
+        // Each side takes what is too long for one message of its own as several.
+        let lines: String = (0..3).map(|n| format!("part {n}{}\n", "x".repeat(40_000))).collect();
+        chat.write("long", &format!("<body>{lines}</body>")).await?;
+        for n in 0..3 {
+            let part = format!("part {n}x");
+            let starts = |event: &Value| event["content"]["body"].as_str().is_some_and(|body| body.starts_with(&part));
+            let event = chat.event("a part of what is long", starts).await?;
+            chat.long.0.push(event["event_id"].as_str().unwrap_or_default().to_owned());
+        }
+        chat.long.1 = chat.alice.say(&chat.room, &"y".repeat(60_000)).await?;
+        let last = format!("{}-2", chat.long.1);
+        chat.message("the last part of what is long", |stanza| stanza.attr("id") == Some(&last)).await?;
+        Ok(chat)
     }
 
     async fn write(&mut self, id: &str, payload: &str) -> Result<()> {
@@ -249,6 +265,22 @@ async fn to_xmpp(chat: &mut Chat, round: &str) -> Result<()> {
     chat.message("the words", |stanza| body(stanza).contains("has tried to call you")).await.map(|_| ())
 }
 
+/// What is long goes as a whole.
+async fn long(chat: &mut Chat) -> Result<()> {
+    chat.write("long-gone", &format!("<retract xmlns='{RETRACT}' id='long'/>")).await?;
+    for part in chat.long.0.clone() {
+        chat.event("a part goes", |event| {
+            event["redacts"] == part.as_str() || event["content"]["redacts"] == part.as_str()
+        })
+        .await?;
+    }
+    chat.alice.redact(&chat.room, &chat.long.1).await?;
+    for part in [chat.long.1.clone(), format!("{}-2", chat.long.1)] {
+        chat.message("a part goes", |stanza| id_in(stanza, "retract", RETRACT).as_deref() == Some(&part)).await?;
+    }
+    Ok(())
+}
+
 async fn relations(world: &mut World) -> Result<()> {
     let mut chat = Chat::begin(world).await?;
     to_matrix(&mut chat, "one", "opening").await?;
@@ -257,7 +289,8 @@ async fn relations(world: &mut World) -> Result<()> {
     world.gateway.start().await?;
     // The same about the same two messages, which were said before.
     to_matrix(&mut chat, "two", "edit-one").await?;
-    to_xmpp(&mut chat, "two").await
+    to_xmpp(&mut chat, "two").await?;
+    long(&mut chat).await
 }
 
 #[test]
