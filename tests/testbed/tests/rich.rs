@@ -4,7 +4,7 @@
 use minidom::Element;
 use portway_testbed::Result;
 use portway_testbed::matrix::{Matrix, encode};
-use portway_testbed::world::{Kind, World, alice, ghost, in_world};
+use portway_testbed::world::{HOST, Kind, SERVER_NAME, World, alice, ghost, in_world};
 use portway_testbed::xmpp::Xmpp;
 use serde_json::{Value, json};
 
@@ -291,6 +291,116 @@ async fn relations(world: &mut World) -> Result<()> {
     to_matrix(&mut chat, "two", "edit-one").await?;
     to_xmpp(&mut chat, "two").await?;
     long(&mut chat).await
+}
+
+/// In a room everything but an edit names the stable id, which is that of the event; after a restart as before it.
+async fn in_a_room(world: &mut World) -> Result<()> {
+    let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
+    let mut carol = Matrix::register(world.matrix, "carol").await?;
+    let room = carol.make_room("garden").await?;
+    let muc = format!("#garden%{SERVER_NAME}@matrix.{HOST}");
+    romeo.join(&muc, "Romeo").await?;
+    let ours = ghost("romeo");
+    let stable = |stanza: &Element| id_in(stanza, "stanza-id", "urn:xmpp:sid:0");
+    romeo.say_in(&muc, "in-room", "a question").await?;
+    let said = stable(&romeo.hear(&muc, "a question").await?).ok_or("no stanza-id")?;
+    carol.event("the question", |event| event["event_id"] == said.as_str()).await?;
+    let heard = carol.say(&room, "an answer").await?;
+    expect(&heard, stable(&romeo.hear(&muc, "an answer").await?).as_deref())?;
+    let to_room = |id: &str, payload: &str| {
+        format!("<message xmlns='{CLIENT}' to='{muc}' type='groupchat' id='{id}'>{payload}</message>")
+    };
+    for round in ["one", "two"] {
+        // From XMPP.
+        let edited = if round == "one" { "in-room" } else { "edit-one" };
+        let edit = format!("<body>edited {round}</body><replace xmlns='{CORRECT}' id='{edited}'/>");
+        romeo.send(&to_room(&format!("edit-{round}"), &edit)).await?;
+        let new = format!("edited {round}");
+        let event = |event: &Value| event["content"]["m.new_content"]["body"] == new.as_str();
+        let event = carol.event("the edit", event).await?;
+        expect(&said, event["content"]["m.relates_to"]["event_id"].as_str())?;
+        let back = romeo.wait("the edit comes back", |stanza| body(stanza) == new).await?;
+        expect("in-room", id_in(&back, "replace", CORRECT).as_deref())?;
+        let answer = format!("<body>yes {round}</body><reply xmlns='{REPLY}' id='{heard}' to='{muc}/carol'/>");
+        romeo.send(&to_room(&format!("answer-{round}"), &answer)).await?;
+        let yes = format!("yes {round}");
+        let event = carol.event("the answer", |event| event["content"]["body"] == yes.as_str()).await?;
+        expect(&heard, event["content"]["m.relates_to"]["m.in_reply_to"]["event_id"].as_str())?;
+        let key = if round == "one" { "👍" } else { "🎉" };
+        let react = format!("<reactions xmlns='{REACTIONS}' id='{heard}'><reaction>{key}</reaction></reactions>");
+        romeo.send(&to_room(&format!("react-{round}"), &react)).await?;
+        let reacted =
+            |event: &Value| event["sender"] == ours.as_str() && event["content"]["m.relates_to"]["key"] == key;
+        let event = carol.event("the reaction", reacted).await?;
+        expect(&heard, event["content"]["m.relates_to"]["event_id"].as_str())?;
+        let read = format!("<displayed xmlns='{MARKERS}' id='{heard}'/>");
+        romeo.send(&to_room(&format!("read-{round}"), &read)).await?;
+        let marks = |event: &Value| event["content"][&heard]["m.read"][&ours].is_object();
+        carol.event("the mark of reading", marks).await?;
+        romeo.send(&to_room(&format!("oops-{round}"), "<body>oops</body>")).await?;
+        let oops = stable(&romeo.hear(&muc, "oops").await?).ok_or("no stanza-id")?;
+        let gone = format!("<retract xmlns='{RETRACT}' id='{oops}'/>");
+        romeo.send(&to_room(&format!("gone-{round}"), &gone)).await?;
+        let redacted =
+            |event: &Value| event["redacts"] == oops.as_str() || event["content"]["redacts"] == oops.as_str();
+        carol.event("the redaction", redacted).await?;
+        // From Matrix.
+        let new = format!("edited by carol {round}");
+        let edit = json!({
+            "msgtype": "m.text", "body": format!("* {new}"), "m.new_content": text(&new),
+            "m.relates_to": { "rel_type": "m.replace", "event_id": heard },
+        });
+        carol.send(&room, "m.room.message", &edit).await?;
+        let stanza = romeo.wait("carol's edit", |stanza| body(stanza) == new).await?;
+        expect(&heard, id_in(&stanza, "replace", CORRECT).as_deref())?;
+        let mut answer = text(&format!("carol answers {round}"));
+        answer["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": said } });
+        let id = carol.send(&room, "m.room.message", &answer).await?;
+        let stanza = romeo.wait("carol's answer", |stanza| stable(stanza).as_deref() == Some(&id)).await?;
+        expect(&said, id_in(&stanza, "reply", REPLY).as_deref())?;
+        let to = stanza.get_child("reply", REPLY).and_then(|reply| reply.attr("to"));
+        expect(&format!("{muc}/Romeo"), to)?;
+        let annotation = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": said, "key": key } });
+        carol.send(&room, "m.reaction", &annotation).await?;
+        let stanza = romeo
+            .wait("carol's reaction", |stanza| {
+                let hers = stanza.attr("from").is_some_and(|from| !from.ends_with("/Romeo"));
+                hers && id_in(stanza, "reactions", REACTIONS).as_deref() == Some(&said)
+                    && String::from(stanza).contains(key)
+            })
+            .await?;
+        if round == "two" && !String::from(&stanza).contains("👍") {
+            return Err(format!("the set is not whole: {}", String::from(&stanza)));
+        }
+        // What she takes back of herself, and of another one.
+        let hers = carol.say(&room, &format!("oops of carol {round}")).await?;
+        romeo.hear(&muc, &format!("oops of carol {round}")).await?;
+        romeo.say_in(&muc, &format!("rude-{round}"), &format!("rude {round}")).await?;
+        let rude = stable(&romeo.hear(&muc, &format!("rude {round}")).await?).ok_or("no stanza-id")?;
+        for (event, by_the_room) in [(&hers, false), (&rude, true)] {
+            carol.redact(&room, event).await?;
+            let gone = |stanza: &Element| id_in(stanza, "retract", RETRACT).as_deref() == Some(event);
+            let stanza = romeo.wait("the retraction", gone).await?;
+            if (stanza.attr("from") == Some(&muc)) != by_the_room {
+                return Err(format!("the wrong one takes it back: {}", String::from(&stanza)));
+            }
+        }
+        if round == "one" {
+            world.gateway.kill().await;
+            world.gateway.start().await?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn relations_in_a_room_on_prosody() {
+    in_world(Kind::Prosody, in_a_room);
+}
+
+#[test]
+fn relations_in_a_room_on_ejabberd() {
+    in_world(Kind::Ejabberd, in_a_room);
 }
 
 #[test]
