@@ -64,6 +64,8 @@ on_each_backend! {
         a_message_is_found_by_every_id_of_either_side,
         an_id_means_nothing_in_another_chat_or_network,
         the_newest_message_with_an_id_is_found,
+        the_last_that_was_said_is_a_message_of_that_way_with_an_id,
+        what_is_withdrawn_leaves_the_history_and_is_delivered_all_the_same,
         a_message_shows_what_was_stored,
         history_is_the_newest_archived_ones_oldest_first,
         the_original_is_kept_beside_the_event;

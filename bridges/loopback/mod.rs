@@ -147,6 +147,7 @@ impl Adapter for LoopbackAdapter {
             reply: true,
             reaction: true,
             retract: true,
+            displayed: true,
             emote: true,
             typing: true,
             ..Capabilities::default()

@@ -15,6 +15,7 @@ pub fn item(id: &str, out: &Outbound) -> ToPeer {
         Kind::Edit { target, new } => ("edit", Some(new.body.clone()), Some(target)),
         Kind::Reaction { target, keys } => ("reaction", Some(keys.join(" ")), Some(target)),
         Kind::Retract { target } => ("retract", None, Some(target)),
+        Kind::Displayed { target } => ("displayed", None, Some(target)),
         Kind::Membership(Membership::Leave { .. }) => ("leave", None, None),
         Kind::Failed(failed) => ("failed", Some(failed.condition.name().to_owned()), None),
         Kind::Topic(topic) => ("topic", Some(topic.clone()), None),
@@ -22,6 +23,9 @@ pub fn item(id: &str, out: &Outbound) -> ToPeer {
     };
     kind.clone_into(&mut item.kind);
     item.body = body;
+    if let Kind::Text(text) = &out.kind {
+        item.thread = text.thread.as_ref().map(ToString::to_string);
+    }
     item.target = target.and_then(|Target { id, .. }| id.as_ref()).map(ToString::to_string);
     ToPeer::Out(item)
 }

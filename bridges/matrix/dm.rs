@@ -60,6 +60,15 @@ impl State {
         Ok(room)
     }
 
+    /// The room of a pair, if there is one now.
+    pub async fn dm_if_any(&self, user: &UserId, person: &PersonId) -> Result<Option<String>, Failure> {
+        let key = portal_key(user, person);
+        match self.cached_dm(&key) {
+            Some(room) => Ok(Some(room)),
+            None => Ok(self.portal(&key).await?.and_then(|portal| portal.room)),
+        }
+    }
+
     /// The room of a pair can be used no more: the next message makes another.
     pub async fn forget_dm(&self, user: &UserId, person: &PersonId, room: &str) -> Result<(), Failure> {
         let key = portal_key(user, person);

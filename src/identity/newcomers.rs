@@ -133,6 +133,7 @@ mod tests {
             at: Timestamp(0),
             original: None,
             consent: if direction == Direction::ToNetwork { Consent::Given } else { Consent::Free },
+            about: None,
         };
         store.commit(NewBatch { events: vec![event], ..NewBatch::default() }).await.unwrap();
     }

@@ -27,6 +27,7 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         sender,
         dedupe,
         ids,
+        about: about(&item.kind),
         reply_to: meta.from.clone(),
         body: stored::write(item),
         archive: false,
@@ -73,6 +74,7 @@ pub fn to_xmpp(
         sender: key::person(&inbound.sender),
         dedupe: id,
         ids,
+        about: about(&inbound.kind),
         reply_to: None,
         body: stored::write(item),
         archive: in_history(item),
@@ -93,6 +95,8 @@ pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Opt
             | Kind::Edit { .. }
             | Kind::Reaction { .. }
             | Kind::Retract { .. }
+            | Kind::Moderate { .. }
+            | Kind::Displayed { .. }
             | Kind::File(_)
             | Kind::Location { .. },
         ) => Item { meta: Meta { remote_id: remote_id.map(str::to_owned), ..item.meta.clone() }, ..item.clone() },
@@ -136,13 +140,6 @@ pub fn failed(
 
 /// The row of an item of our own making that goes to XMPP.
 fn own(network: &Arc<str>, item: &Item) -> NewEvent {
-    let mut ids = Vec::new();
-    let archive = in_history(item);
-    if archive {
-        ids.extend(item.meta.remote_id.iter().cloned());
-        ids.extend(item.meta.id.iter().cloned());
-        ids.extend(item.meta.origin_id.iter().filter(|id| Some(*id) != item.meta.id.as_ref()).cloned());
-    }
     NewEvent {
         network: network.to_string(),
         direction: Direction::ToXmpp,
@@ -152,13 +149,28 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
             _ => String::new(),
         },
         dedupe: None,
-        ids,
+        ids: Vec::new(),
+        // The reflection of a message stands for the message, whose ids lead to what came from the user.
+        about: item.meta.remote_id.clone().or_else(|| about(&item.kind)),
         reply_to: None,
         body: stored::write(item),
-        archive,
+        archive: in_history(item),
         at: item.at,
         original: None,
         consent: Consent::Free,
+    }
+}
+
+/// The id of what an item speaks of, if it is no message of its own.
+fn about(kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::Edit { target, .. }
+        | Kind::Reaction { target, .. }
+        | Kind::Retract { target }
+        | Kind::Moderate { target, .. }
+        | Kind::Delivered { target }
+        | Kind::Displayed { target } => target.id.as_ref().map(ToString::to_string),
+        _ => None,
     }
 }
 

@@ -81,6 +81,13 @@ pub fn person(person: &PersonId) -> String {
     key
 }
 
+/// The person of a key that [`person`] made. `None` for the key of a user.
+#[must_use]
+pub fn read_person(key: &str) -> Option<PersonId> {
+    let (local, server) = key.split_once('%')?;
+    PersonId::new(&unpart(local)?, &unpart(server)?).ok()
+}
+
 /// The key by which a message from XMPP is recognised if its client sends it again: its id and a hash of what it says.
 ///
 /// Clients reuse ids, so the id alone would swallow messages. A short id may be a counter that started over, and the same

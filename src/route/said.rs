@@ -56,6 +56,7 @@ pub fn row(network: &Arc<str>, said: &Said) -> NewEvent {
         at: said.at,
         original: None,
         consent: Consent::Free,
+        about: None,
     }
 }
 

@@ -54,6 +54,16 @@ pub trait Backend: Accounts + Strangers + Send {
     ) -> Outcome<Vec<PendingLane>>;
     /// See [`super::Store::find_message`].
     fn find_message(&mut self, network: &str, chat: &str, id: &str) -> Outcome<Option<Message>>;
+    /// See [`super::Store::withdraw`].
+    fn withdraw(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()>;
+    /// See [`super::Store::last_said`].
+    fn last_said(
+        &mut self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>>;
     /// See [`super::Store::message`].
     fn message(&mut self, id: EventId) -> Outcome<Option<Message>>;
     /// See [`super::Store::history`].

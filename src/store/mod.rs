@@ -182,6 +182,31 @@ impl Store {
         self.read(move |db| db.find_message(&network, &chat, &id)).await
     }
 
+    /// What was said under this id in a room, or stands there for it, is shown to no newcomer any more: it was taken back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn withdraw(&self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        let (network, chat, id) = (network.to_owned(), chat.to_owned(), id.to_owned());
+        self.write(move |db| db.withdraw(&network, &chat, &id)).await
+    }
+
+    /// The newest event of one way in a chat, up to the one with this number, that is a message of its own
+    /// ([`NewEvent::about`] is none) and has an id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_said(
+        &self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        let (network, chat) = (network.to_owned(), chat.to_owned());
+        self.read(move |db| db.last_said(&network, &chat, direction, up_to)).await
+    }
+
     /// An event by its number.
     ///
     /// # Errors

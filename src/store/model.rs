@@ -30,6 +30,9 @@ pub struct NewEvent {
     /// The ids by which later events may speak of this one (stanza id, origin-id, event id, Message-ID), the main one
     /// first. Looked up by [`Store::find_message`](super::Store::find_message) within the chat.
     pub ids: Vec<String>,
+    /// For what is no message of its own (an edit, a reaction, a mark of reading): an id of the event that it speaks of,
+    /// in the same chat.
+    pub about: Option<String>,
     /// To whom a failure is told that comes to light after the body has gone; opaque here.
     pub reply_to: Option<String>,
     /// The event itself, as `route` wrote it.
@@ -236,6 +239,8 @@ pub struct Message {
     pub source_ids: Vec<String>,
     /// The ids that the other side gave to it (as in [`Settle::Done`]).
     pub remote_ids: Vec<String>,
+    /// As in [`NewEvent::about`].
+    pub about: Option<String>,
     /// As in [`NewEvent::reply_to`].
     pub reply_to: Option<String>,
     /// The event, where it is still there.

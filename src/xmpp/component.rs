@@ -26,7 +26,7 @@ use super::roster::privilege::Privileges;
 use super::roster::{self, Roster};
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
-use super::{XmppSide, iq, to_stanza, xml};
+use super::{XmppSide, calls, iq, to_stanza, xml};
 use crate::clock::Clock;
 use crate::identity::{Access, Directory, Limiter, Meant, Newcomers, access, newcomers};
 use crate::observe::{Health, Metrics};
@@ -200,6 +200,13 @@ impl Component {
     }
 
     fn iq(&self, stanza: Stanza, us: OurJid) {
+        if let (Some(session), Some(node), Some(from)) = (calls::session(&stanza), us.jid().node(), &stanza.from)
+            && self.0.parts.directory.resolve(node).is_ok()
+        {
+            self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &self.no_calls());
+            self.say_no_calls(session, &us, from, stanza.lang.as_deref());
+            return;
+        }
         let Ok(permit) = self.0.work.clone().try_acquire_owned() else {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.store-failed"));
             return;
@@ -272,6 +279,9 @@ impl Component {
         }
         let chat = Chat::Direct { user: user.clone(), person: person.clone() };
         match parsed {
+            // Nothing that this network could show; it must not end the wait of lines for one another.
+            Parsed::Event { kind: Kind::Displayed { .. }, .. }
+                if !parts.adapter.capabilities(Some(&chat)).displayed => {}
             Parsed::Event { kind, origin_id, receipt, nick } => {
                 match parts.newcomers.too_many(&user, &person).await {
                     Ok(None) => {}
@@ -297,7 +307,9 @@ impl Component {
                     lang: stanza.lang.clone(),
                     ..Meta::default()
                 };
-                parts.router.said(&chat);
+                if !matches!(kind, Kind::Displayed { .. }) {
+                    parts.router.said(&chat);
+                }
                 let name = match nick {
                     Some(nick) => Some(nick),
                     None => parts.doors.chosen_name(&user).await,
@@ -308,6 +320,11 @@ impl Component {
             Parsed::Typing(active) => {
                 parts.router.writing(&chat, active);
                 self.signal_network(Signal { chat, user, kind: SignalKind::Typing(active) });
+            }
+            Parsed::Call(call) => {
+                let device = us.resource(Some(to_stanza::RESOURCE)).unwrap_or_else(|| us.clone());
+                self.send(&call.refused(&device, &from), Priority::Normal);
+                self.say_no_calls(call.id(), &device, &from, stanza.lang.as_deref());
             }
             Parsed::Bounce { id, condition, text } => {
                 if let Some(id) = id {
@@ -325,6 +342,17 @@ impl Component {
         if let Err(error) = parts.router.turn_away(user, None, Reason::Unreachable).await {
             warn!(network = %parts.network, %error, "what is held for somebody who is not there cannot be sent back");
         }
+    }
+
+    /// Says in words that calls are not carried.
+    fn say_no_calls(&self, call: &str, us: &OurJid, to: &Jid, lang: Option<&str>) {
+        let parts = &self.0.parts;
+        let body = parts.texts.text(&self.no_calls(), lang);
+        self.send(&calls::words(call, us, to, &body), Priority::Normal);
+    }
+
+    fn no_calls(&self) -> Sentence {
+        Sentence::new("core.no-calls").with("network", self.0.parts.descriptor.name)
     }
 
     /// Passes something of the moment on, if there is capacity for it.

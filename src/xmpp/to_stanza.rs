@@ -1,14 +1,16 @@
 //! Pure: from events of a chat of two to message stanzas.
 
 use minidom::Element;
-use portway_bridges::api::{Chat, EventId, Failed, Kind, Membership, Sentence, Style, Target, Text, Timestamp, UserId};
+use portway_bridges::api::{
+    Chat, EventId, Failed, ItemId, Kind, Membership, Sentence, Style, Target, Text, Timestamp, UserId,
+};
 
 use super::address;
 use super::error::{self, ErrorType};
 use super::from_stanza::ns;
 use super::jid::Jid;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
-use super::xml;
+use super::{relation, xml};
 use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
 use crate::route::said::Said;
@@ -20,6 +22,9 @@ pub const RESOURCE: &str = "portway";
 
 /// The longest body in bytes; what is longer travels as several messages.
 pub const MAX_BODY: usize = 48 << 10;
+
+/// What is added to the id of a file for the message that holds its caption.
+const CAPTION: &str = "-caption";
 
 /// How old a message must be for its time to be said (XEP-0203), in milliseconds.
 const DELAYED: i64 = 10_000;
@@ -56,29 +61,17 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
     let chat = Chatting { from: &from, to: &to, id: &own_id, item, context };
     match &item.kind {
         Kind::Text(text) => chat.texts(text, &[]),
-        Kind::Edit { target: Target { id: Some(target), .. }, new } => {
-            chat.texts(new, &[xml::element("replace", ns::CORRECT, &[("id", target.as_str())])])
-        }
+        Kind::Edit { target: target @ Target { id: Some(_), .. }, new } => chat.edit(target, new),
         Kind::Edit { new, .. } => {
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
             chat.texts(&Text { body, rich: None, ..new.clone() }, &[])
         }
-        Kind::Reaction { target: Target { id: Some(target), .. }, keys } => {
-            let mut reactions = xml::element("reactions", ns::REACTIONS, &[("id", target.as_str())]);
-            for key in keys {
-                reactions.append_child(xml::text("reaction", ns::REACTIONS, key));
-            }
-            vec![chat.stanza("chat").with(reactions).with(hint("store"))]
-        }
+        Kind::Reaction { target: Target { id: Some(_), .. }, .. } => vec![chat.only(&item.kind)],
         Kind::Reaction { keys, .. } if keys.is_empty() => Vec::new(),
         Kind::Reaction { keys, .. } => chat.notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))),
-        Kind::Retract { target: Target { id: Some(target), .. } }
-        | Kind::Moderate { target: Target { id: Some(target), .. }, .. } => {
-            let body = say(&Sentence::new("core.retracted"));
-            let fallback = xml::element("fallback", ns::FALLBACK, &[("for", ns::RETRACT_1)]);
-            let retract = xml::element("retract", ns::RETRACT_1, &[("id", target.as_str())]);
-            let stanza = chat.stanza("chat").with(retract).with(fallback).with(xml::text("body", NS_CLIENT, &body));
-            vec![stanza.with(hint("store"))]
+        Kind::Retract { target: Target { id: Some(id), parts, .. } }
+        | Kind::Moderate { target: Target { id: Some(id), parts, .. }, .. } => {
+            std::iter::once(id).chain(parts).enumerate().map(|(n, part)| chat.retract(n, part.as_str())).collect()
         }
         Kind::Retract { .. } | Kind::Moderate { .. } => chat.notice(say(&Sentence::new("core.retracted"))),
         Kind::File(file) => match &file.url {
@@ -87,7 +80,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 oob.append_child(xml::text("url", ns::OOB, url));
                 let mut stanzas = chat.texts(&Text::plain(url.clone()), &[oob]);
                 if let Some(caption) = &file.caption {
-                    let second = format!("{own_id}-caption");
+                    let second = format!("{own_id}{CAPTION}");
                     stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[]));
                 }
                 stanzas
@@ -102,10 +95,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             let received = xml::element("received", ns::RECEIPTS, &[("id", target.as_str())]);
             vec![chat.stanza("chat").with(received).with(hint("store"))]
         }
-        Kind::Displayed { target: Target { id: Some(target), .. } } => {
-            let displayed = xml::element("displayed", ns::MARKERS, &[("id", target.as_str())]);
-            vec![chat.stanza("chat").with(displayed).with(hint("store"))]
-        }
+        Kind::Displayed { target: Target { id: Some(_), .. } } => vec![chat.only(&item.kind)],
         Kind::Typing { active } => {
             let state = Element::bare(if *active { "composing" } else { "paused" }, ns::CHATSTATES);
             vec![OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), None).with(state).with(hint("no-store"))]
@@ -133,7 +123,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             // From the contact itself and nothing of rooms in it: some clients pass over what an occupant sends, and what
             // comes with the payload of a mediated invitation (XEP-0045, section 7.8.2).
             let invited = Chatting { from: &bare, ..chat }.stanza("normal");
-            vec![invited.with(xml::text("body", NS_CLIENT, &body)).with(invite)]
+            vec![invited.with(xml::text("body", NS_CLIENT, &body)).with(invite).with(hint("store"))]
         }
         Kind::Failed(failed) => chat.failed(failed, &bare, user),
         Kind::Presence { available, status } => {
@@ -202,9 +192,55 @@ impl Chatting<'_> {
         self.texts(&Text::plain(body), &[])
     }
 
+    /// A message that says nothing but something of another one.
+    fn only(&self, kind: &Kind) -> OutStanza {
+        relation::payloads(kind, None).into_iter().fold(self.stanza("chat"), OutStanza::with)
+    }
+
+    /// Takes the n-th part of a message back.
+    fn retract(&self, n: usize, part: &str) -> OutStanza {
+        let id = if n == 0 { self.id.to_owned() } else { format!("{}-{}", self.id, n + 1) };
+        let body = self.context.texts.text(&Sentence::new("core.retracted"), self.item.meta.lang.as_deref());
+        let stanza = Chatting { id: &id, ..*self }.stanza("chat");
+        let stanza = relation::retract(part).into_iter().fold(stanza, OutStanza::with);
+        stanza.with(xml::text("body", NS_CLIENT, &body))
+    }
+
+    /// The new text of a message, part by part where it has several; parts that are left over are taken back.
+    fn edit(&self, target: &Target, new: &Text) -> Vec<OutStanza> {
+        let root = target.id.as_ref().map(ItemId::as_str).unwrap_or_default();
+        let caption = format!("{root}{CAPTION}");
+        if target.caption {
+            if target.parts.iter().any(|part| part.as_str() == caption) {
+                return self.texts(new, &[relation::replace(&caption)]);
+            }
+            // The file had no words so far.
+            return self.texts(&Text { reply: Some(Target::by_id(root)), ..new.clone() }, &[]);
+        }
+        let mut stanzas = self.texts(new, &[relation::replace(root)]);
+        for (stanza, part) in stanzas.iter_mut().skip(1).zip(&target.parts) {
+            stanza.push(relation::replace(part.as_str()));
+        }
+        let new = stanzas.len();
+        let left = target.parts.iter().enumerate().skip(new.saturating_sub(1));
+        stanzas.extend(left.map(|(n, part)| self.retract(n + 1, part.as_str())));
+        stanzas
+    }
+
+    /// Who said a message, as an answer names them.
+    fn author(&self, target: &Target) -> &str {
+        match &target.by {
+            Some(Ok(_)) => self.from.jid().bare_str(),
+            Some(Err(_)) | None => self.to.bare_str(),
+        }
+    }
+
     /// A text as messages, with these payloads on the first.
     fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
         let body = if text.style == Style::Emote { format!("/me {}", text.body) } else { text.body.clone() };
+        // In front of what somebody does, a quote would make it words.
+        let quote = text.reply.as_ref().filter(|_| text.style != Style::Emote).and_then(relation::quote);
+        let body = quote.iter().map(|(quoted, _)| quoted.as_str()).chain([body.as_str()]).collect::<String>();
         let parts = split(&body, MAX_BODY);
         let mut stanzas = Vec::with_capacity(parts.len());
         for (n, part) in parts.iter().enumerate() {
@@ -214,10 +250,12 @@ impl Chatting<'_> {
                 if let Some(subject) = &text.subject {
                     stanza.push(xml::text("subject", NS_CLIENT, subject));
                 }
-                if let Some(Target { id: Some(target), .. }) = &text.reply {
-                    let mut reply = xml::element("reply", ns::REPLY, &[("id", target.as_str())]);
-                    xml::set(&mut reply, "to", self.to.bare_str());
-                    stanza.push(reply);
+                if let Some(target) = &text.reply {
+                    let to = Some(self.author(target));
+                    relation::reply(target, to).into_iter().for_each(|reply| stanza.push(reply));
+                }
+                if let Some((_, Some(fallback))) = &quote {
+                    stanza.push(fallback.clone());
                 }
                 for payload in payloads {
                     stanza.push(payload.clone());

@@ -15,6 +15,7 @@ mod manners;
 mod people;
 mod privileges;
 mod process;
+mod relations;
 mod roster;
 mod security;
 mod sessions;

@@ -105,6 +105,7 @@ pub fn event(chat: &str, id: &str) -> NewEvent {
         sender: "juliet".to_owned(),
         dedupe: None,
         ids: vec![id.to_owned()],
+        about: None,
         reply_to: None,
         body: format!("body of {id}").into_bytes(),
         archive: false,

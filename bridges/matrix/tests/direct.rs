@@ -194,7 +194,7 @@ async fn a_profile_that_may_not_be_seen_stops_nobody() {
 async fn long_text_and_long_edits_arrive_whole() {
     let world = World::start().await;
     let receipt = world.deliver(hello(1)).await.unwrap();
-    let target = crate::api::Target { id: receipt.ids.first().cloned(), event: None };
+    let target = crate::api::Target { id: receipt.ids.first().cloned(), ..Default::default() };
     // What JSON writes in two bytes each.
     let bodies = ["\"\n".repeat(40_000), "x".repeat(70_000), "\u{1f600}".repeat(20_000)];
     for (number, body) in (2..).zip(&bodies) {

@@ -7,6 +7,7 @@ mod hostile;
 mod inward;
 mod picture;
 mod pointer;
+mod relations;
 mod room;
 
 use std::sync::Arc;

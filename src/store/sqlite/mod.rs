@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/02_ages.sql"),
     include_str!("../migrations/03_accounts.sql"),
     include_str!("../migrations/04_strangers.sql"),
+    include_str!("../migrations/05_about.sql"),
 ];
 
 /// How many chat keys are kept in memory.

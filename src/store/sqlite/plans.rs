@@ -18,6 +18,8 @@ fn no_statement_reads_a_whole_table() {
         ("WAITING_OF_CHAT", queue::WAITING_OF_CHAT, "events_waiting_of_chat"),
         ("LANES", queue::LANES, "events_waiting_of_chat"),
         ("FIND", queue::FIND, "events_source"),
+        ("WITHDRAW", queue::WITHDRAW, "events_archive"),
+        ("SAID", queue::SAID, "events_said"),
         ("DEPTH", queue::DEPTH, "COVERING INDEX events_waiting_of_chat"),
         ("LETTERS", queue::LETTERS, "events_dead"),
         ("HELD_OF_CHAT", strangers::HELD_OF_CHAT, "events_held"),

@@ -55,7 +55,15 @@ pub(super) const LETTERS: &str = "SELECT e.id, c.network, e.direction, c.key, e.
 /// number meet each letter once.
 const INBOX_LETTERS: i64 = 1_000_000_000_000_000;
 
-const MESSAGE: &str = "e.id, e.direction, c.key, e.sender, e.source_id, e.reply_to, e.body, e.at";
+pub(super) const SAID: &str = "SELECT max(id) FROM events INDEXED BY events_said
+    WHERE chat = ?1 AND direction = ?2 AND id <= ?3 AND about IS NULL AND source_id IS NOT NULL";
+
+pub(super) const WITHDRAW: &str = "UPDATE events SET archive = 0, body = CASE state WHEN 1 THEN NULL ELSE body END
+    WHERE id IN (SELECT id FROM events INDEXED BY events_source WHERE chat = ?1 AND source_id = ?2 AND archive = 1
+                 UNION ALL SELECT id FROM events INDEXED BY events_archive
+                 WHERE archive = 1 AND chat = ?1 AND direction = ?3 AND about = ?2)";
+
+const MESSAGE: &str = "e.id, e.direction, c.key, e.sender, e.source_id, e.reply_to, e.body, e.at, e.about";
 
 impl Sqlite {
     pub(super) fn commit_batch(&mut self, batch: &NewBatch, now: Timestamp) -> Outcome<BatchResult> {
@@ -103,8 +111,8 @@ impl Sqlite {
             .db
             .prepare_cached(
                 "INSERT INTO events (chat, direction, sender, dedupe, source_id, reply_to, archive, body, at, committed,
-                     state, condition)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                     state, condition, about)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                  ON CONFLICT (chat, sender, dedupe) WHERE dedupe IS NOT NULL DO NOTHING",
             )?
             .execute(params![
@@ -119,7 +127,8 @@ impl Sqlite {
                 event.at.0,
                 now.0,
                 fate.state(),
-                fate.reason().map(Reason::name)
+                fate.reason().map(Reason::name),
+                event.about
             ])?;
         if new == 0 {
             let id = self
@@ -248,6 +257,26 @@ impl Sqlite {
             Some(id) => self.message_by_number(EventId(id)),
             None => Ok(None),
         }
+    }
+
+    pub(super) fn said(
+        &mut self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        let Some(chat) = self.known_chat(network, chat)? else { return Ok(None) };
+        let found: Option<i64> =
+            self.db.prepare_cached(SAID)?.query_row(params![chat, direction as i64, up_to.0], |row| row.get(0))?;
+        found.map_or(Ok(None), |id| self.message_by_number(EventId(id)))
+    }
+
+    pub(super) fn withdraw_from_archive(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        if let Some(chat) = self.known_chat(network, chat)? {
+            self.db.prepare_cached(WITHDRAW)?.execute(params![chat, id, Direction::ToXmpp as i64])?;
+        }
+        Ok(())
     }
 
     pub(super) fn message_by_number(&mut self, id: EventId) -> Outcome<Option<Message>> {
@@ -390,6 +419,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         reply_to: row.get(5)?,
         body: row.get(6)?,
         at: Timestamp(row.get(7)?),
+        about: row.get(8)?,
     })
 }
 

@@ -142,6 +142,8 @@ struct World {
     next: u64,
     appservice: Option<String>,
     typing: Vec<(String, String, bool)>,
+    /// Who has read up to what: room, user, event.
+    receipts: VecDeque<(String, String, String)>,
     /// Media by `server/id`: type and bytes; the oldest are forgotten.
     media: VecDeque<(String, String, Vec<u8>)>,
     /// Further fields of profiles: user and name to value.
@@ -350,6 +352,12 @@ impl StubHomeserver {
     #[must_use]
     pub fn typing(&self) -> Vec<(String, String, bool)> {
         self.shared.world().typing.clone()
+    }
+
+    /// Who has read up to what, in order: room, user, event.
+    #[must_use]
+    pub fn receipts(&self) -> Vec<(String, String, String)> {
+        self.shared.world().receipts.iter().cloned().collect()
     }
 
     /// What a room calls a user.

@@ -44,6 +44,8 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/rooms/{room}/joined_members", get(joined_members))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/messages", get(messages))
+        .route("/rooms/{room}/event/{event}", get(event))
+        .route("/rooms/{room}/receipt/{type}/{event}", post(receipt))
         .route("/rooms/{room}/typing/{user}", put(typing));
     Router::new()
         .nest("/_matrix/client/v3", v3)
@@ -345,6 +347,11 @@ fn say(shared: &Shared, room: &str, user: &str, type_: &str, txn: &str, content:
     if let Some((_, id)) = world.transactions.iter().find(|(known, _)| *known == key) {
         return answer(Ok(json!({ "event_id": id })));
     }
+    let redacted = |id: &str| world.sent.iter().any(|sent| sent.content["redacts"] == id);
+    let again = |sent: &Sent| sent.type_ == type_ && sent.sender == user && sent.content == content;
+    if type_ == "m.reaction" && world.sent.iter().any(|sent| again(sent) && !redacted(&sent.event_id)) {
+        return refuse(400, "M_DUPLICATE_ANNOTATION", "Can't send same reaction twice");
+    }
     let id = world.fresh('$');
     world.counted += 1;
     remember(&mut world.transactions, (key, id.clone()));
@@ -437,6 +444,30 @@ async fn messages(
     let limit = query.iter().find(|(key, _)| key == "limit").and_then(|(_, value)| value.parse().ok()).unwrap_or(10);
     let world = shared.world();
     answer(inside(&world, &room, &user).map(|()| json!({ "start": "s", "chunk": world.rooms.latest(&room, limit) })))
+}
+
+async fn event(
+    State(shared): Stub,
+    Path((room, event)): Path<(String, String)>,
+    axum::Extension(As(user)): Who,
+) -> Response {
+    let world = shared.world();
+    answer(inside(&world, &room, &user).and_then(|()| {
+        world.rooms.event(&room, &event).ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found.").into())
+    }))
+}
+
+async fn receipt(
+    State(shared): Stub,
+    Path((room, _type, event)): Path<(String, String, String)>,
+    axum::Extension(As(user)): Who,
+) -> Response {
+    let mut world = shared.world();
+    if let Err(refusal) = inside(&world, &room, &user) {
+        return *refusal;
+    }
+    remember(&mut world.receipts, (room, user, event));
+    answer(Ok(json!({})))
 }
 
 async fn typing(
