@@ -47,6 +47,7 @@ on_each_backend! {
         a_duplicate_returns_the_earlier_number_and_writes_nothing,
         a_duplicate_is_known_after_delivery_and_within_one_batch,
         the_guard_tells_networks_chats_senders_and_missing_keys_apart,
+        a_key_that_counts_for_a_while_counts_from_when_it_was_said,
         a_name_is_committed_once,
         what_waits_is_found_by_network_direction_chat_and_number,
         lanes_with_work_come_by_key_in_pages,

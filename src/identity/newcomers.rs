@@ -126,6 +126,7 @@ mod tests {
             chat: key::chat(&Chat::Direct { user: user.clone(), person }),
             sender: "x".to_owned(),
             dedupe: None,
+            dedupe_for: None,
             ids: Vec::new(),
             reply_to: None,
             body: Vec::new(),

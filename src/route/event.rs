@@ -17,7 +17,8 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         Speaker::Gateway => String::new(),
     };
     let meta = &item.meta;
-    let dedupe = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes(), item.at));
+    let resent = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes()));
+    let (dedupe, dedupe_for) = resent.map_or((None, None), |(key, until)| (Some(key), until));
     let mut ids: Vec<String> = meta.id.iter().cloned().collect();
     ids.extend(meta.origin_id.iter().filter(|origin| Some(*origin) != meta.id.as_ref()).cloned());
     NewEvent {
@@ -26,6 +27,7 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         chat: key::chat(&item.chat),
         sender,
         dedupe,
+        dedupe_for,
         ids,
         about: about(&item.kind),
         reply_to: meta.from.clone(),
@@ -73,6 +75,7 @@ pub fn to_xmpp(
         chat: key::chat(&inbound.chat),
         sender: key::person(&inbound.sender),
         dedupe: id,
+        dedupe_for: None,
         ids,
         about: about(&inbound.kind),
         reply_to: None,
@@ -149,6 +152,7 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
             _ => String::new(),
         },
         dedupe: None,
+        dedupe_for: None,
         ids: Vec::new(),
         // The reflection of a message stands for the message, whose ids lead to what came from the user.
         about: item.meta.remote_id.clone().or_else(|| about(&item.kind)),

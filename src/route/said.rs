@@ -49,6 +49,7 @@ pub fn row(network: &Arc<str>, said: &Said) -> NewEvent {
         chat: key::gateway(&said.user),
         sender: String::new(),
         dedupe: None,
+        dedupe_for: None,
         ids: Vec::new(),
         reply_to: None,
         body: serde_json::to_vec(&stored).expect("maps with text keys only, no I/O"),

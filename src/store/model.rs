@@ -27,6 +27,8 @@ pub struct NewEvent {
     /// The key of the duplicate guard: an event of the same chat and sender with the same key is a duplicate. `None`:
     /// never a duplicate.
     pub dedupe: Option<String>,
+    /// For how long the key counts, by the time at which things were said; `None`: for ever.
+    pub dedupe_for: Option<Duration>,
     /// The ids by which later events may speak of this one (stanza id, origin-id, event id, Message-ID), the main one
     /// first. Looked up by [`Store::find_message`](super::Store::find_message) within the chat.
     pub ids: Vec<String>,

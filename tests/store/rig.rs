@@ -104,6 +104,7 @@ pub fn event(chat: &str, id: &str) -> NewEvent {
         chat: chat.to_owned(),
         sender: "juliet".to_owned(),
         dedupe: None,
+        dedupe_for: None,
         ids: vec![id.to_owned()],
         about: None,
         reply_to: None,

@@ -131,11 +131,18 @@ impl Sqlite {
                 event.about
             ])?;
         if new == 0 {
-            let id = self
+            let (id, at) = self
                 .db
-                .prepare_cached("SELECT id FROM events WHERE chat = ?1 AND sender = ?2 AND dedupe = ?3")?
-                .query_row(params![chat, event.sender, event.dedupe], |row| row.get(0))?;
-            return Ok(Committed { id: EventId(id), duplicate: true });
+                .prepare_cached("SELECT id, at FROM events WHERE chat = ?1 AND sender = ?2 AND dedupe = ?3")?
+                .query_row(params![chat, event.sender, event.dedupe], |row| {
+                    Ok((row.get(0)?, Timestamp(row.get(1)?)))
+                })?;
+            if event.dedupe_for.is_none_or(|window| event.at.since(at) <= window) {
+                return Ok(Committed { id: EventId(id), duplicate: true });
+            }
+            // The other one is too long ago to be the same; from now on the key stands for this one.
+            self.db.prepare_cached("UPDATE events SET dedupe = NULL WHERE id = ?1")?.execute([id])?;
+            return self.insert_event(event, now, result);
         }
         let id = self.db.last_insert_rowid();
         for (part, value) in event.ids.iter().enumerate().skip(1) {
