@@ -106,7 +106,8 @@ fn room_message(content: &Value) -> Option<Kind> {
         return Some(Kind::Edit { target, new: text(new, true)? });
     }
     let answers = relation["m.in_reply_to"]["event_id"].as_str();
-    let thread = relation["event_id"].as_str().filter(|_| relation["rel_type"] == "m.thread").map(ItemId::new);
+    let root = relation["event_id"].as_str().filter(|root| root.len() <= super::id::MAX);
+    let thread = root.filter(|_| relation["rel_type"] == "m.thread").map(ItemId::new);
     // In a thread the answer may be there only for clients that show no threads.
     let only_shown = thread.is_some() && relation["is_falling_back"] == true;
     let reply = answers.filter(|_| !only_shown).map(Target::by_id);

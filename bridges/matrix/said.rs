@@ -84,6 +84,9 @@ async fn redacted(
 ) -> Result<Option<Said>, Trouble> {
     let Some(kind @ Kind::Retract { .. }) = from_matrix::message(event) else { return Ok(None) };
     let Kind::Retract { target: Target { id: Some(target), .. } } = &kind else { return Ok(None) };
+    if target.as_str().len() > super::id::MAX {
+        return Ok(None);
+    }
     let taken = annotation::taken_back(core, &event.room_id, target.as_str(), puts).await;
     if let Some((sender, kind)) = taken.map_err(|error| stored(&error))? {
         // A ghost's reaction that a moderator removes is no doing of anybody on Matrix that XMPP has a word for.
@@ -97,13 +100,18 @@ async fn redacted(
     {
         return Ok(Some(kind.into()));
     }
-    // It may be on its way still, from another server.
-    state.some_gone();
-    puts.push((gone_key(target.as_str()), value(&Aged { at: core.now().0 })));
-    let was_said = fetch(state, event, context, target).await.is_some_and(|event| {
-        matches!(event["type"].as_str(), Some("m.room.message" | "m.sticker" | "m.room.encrypted"))
-    });
-    Ok(was_said.then_some(kind.into()))
+    match fetch(state, event, context, target).await {
+        Some(found) => {
+            let said = matches!(found["type"].as_str(), Some("m.room.message" | "m.sticker" | "m.room.encrypted"));
+            Ok(said.then_some(kind.into()))
+        }
+        None => {
+            // It may be on its way still, from another server.
+            state.some_gone();
+            puts.push((gone_key(target.as_str()), value(&Aged { at: core.now().0 })));
+            Ok(None)
+        }
+    }
 }
 
 fn gone_key(event: &str) -> String {

@@ -41,7 +41,8 @@ pub fn events(kind: &Kind) -> Vec<Wire> {
             let left = old.map(|id| Wire::Redact(id.to_string()));
             parts.iter().filter_map(wire).chain(left).collect()
         }
-        Kind::Retract { target: target @ Target { id: Some(_), .. } } => {
+        Kind::Retract { target: target @ Target { id: Some(_), .. } }
+        | Kind::Moderate { target: target @ Target { id: Some(_), .. }, .. } => {
             target.id.iter().chain(&target.parts).map(|id| Wire::Redact(id.to_string())).collect()
         }
         _ => Vec::new(),

@@ -24,6 +24,9 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             (Some(notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" "))))), Some("reaction"))
         }
         Kind::Retract { target } if can.retract && target.id.is_some() => (Some(Kind::Retract { target }), None),
+        Kind::Moderate { target, reason } if can.retract && target.id.is_some() => {
+            (Some(Kind::Moderate { target, reason }), None)
+        }
         Kind::Retract { .. } | Kind::Moderate { .. } => {
             (Some(notice(say(&Sentence::new("core.retracted")))), Some("retraction"))
         }
@@ -179,6 +182,7 @@ mod tests {
             ("reactions taken back", Kind::Reaction { target: known.clone(), keys: Vec::new() }),
             ("retraction", Kind::Retract { target: known.clone() }),
             ("retraction of the unknown", Kind::Retract { target: unknown.clone() }),
+            ("moderation", Kind::Moderate { target: known.clone(), reason: None }),
             ("file", Kind::File(Box::new(file))),
             ("place", Kind::Location { uri: "geo:1,2".into(), text: None }),
             ("encrypted", Kind::Encrypted { scheme: "OMEMO".into() }),
@@ -205,6 +209,7 @@ mod tests {
             ("reactions taken back", ["nothing: reaction", "carried", "carried"]),
             ("retraction", ["words: retraction", "carried", "carried"]),
             ("retraction of the unknown", ["words: retraction", "words: retraction", "words: retraction"]),
+            ("moderation", ["words: retraction", "carried", "carried"]),
             ("file", ["words: file", "words: file", "words: file"]),
             ("place", ["words", "words", "words"]),
             ("encrypted", ["words: encrypted", "words: encrypted", "words: encrypted"]),

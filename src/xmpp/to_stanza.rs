@@ -215,7 +215,8 @@ impl Chatting<'_> {
                 return self.texts(new, &[relation::replace(&caption)]);
             }
             // The file had no words so far.
-            return self.texts(&Text { reply: Some(Target::by_id(root)), ..new.clone() }, &[]);
+            let reply = Target { parts: Vec::new(), caption: false, ..target.clone() };
+            return self.texts(&Text { reply: Some(reply), ..new.clone() }, &[]);
         }
         let mut stanzas = self.texts(new, &[relation::replace(root)]);
         for (stanza, part) in stanzas.iter_mut().skip(1).zip(&target.parts) {
@@ -465,6 +466,46 @@ mod tests {
         let stanzas = render(Kind::Text(Text::plain(body)), Meta::default(), 0);
         assert_eq!(stanzas.len(), 3);
         assert!(stanzas[1].contains("id='pw-7-2'"));
+    }
+
+    /// The id of what each stanza replaces (`=`), takes back (`-`) or answers (`>`).
+    fn relations(kind: Kind) -> Vec<String> {
+        let sign = |stanza: &String| {
+            let id = |name: &str| {
+                let rest = stanza.split_once(&format!("<{name} xmlns='urn:xmpp:{name}"));
+                rest.or_else(|| stanza.split_once(&format!("<{name} ")))
+                    .and_then(|(_, rest)| rest.split_once("id='")?.1.split_once('\'').map(|(id, _)| id.to_owned()))
+            };
+            let found = [('=', "replace"), ('-', "retract"), ('>', "reply")].map(|(sign, name)| (sign, id(name)));
+            let found = found.into_iter().find_map(|(sign, id)| Some(format!("{sign}{}", id?)));
+            found.unwrap_or_default()
+        };
+        render(kind, Meta { remote_id: Some("$new".into()), ..Meta::default() }, 0).iter().map(sign).collect()
+    }
+
+    #[test]
+    fn an_edit_changes_every_part_and_of_a_file_the_words_only() {
+        let parts = |ids: &[&str]| ids.iter().map(|id| ItemId::new(id)).collect::<Vec<_>>();
+        let edit = |target: Target, new: &str| relations(Kind::Edit { target, new: Text::plain(new) });
+        let long = Target { parts: parts(&["$a-2", "$a-3"]), ..Target::by_id("$a") };
+        assert_eq!(edit(long.clone(), "short"), ["=$a", "-$a-2", "-$a-3"]);
+        assert_eq!(edit(long.clone(), &"x".repeat(2 * MAX_BODY)), ["=$a", "=$a-2", "-$a-3"]);
+        assert_eq!(edit(long.clone(), &"x".repeat(4 * MAX_BODY)), ["=$a", "=$a-2", "=$a-3", ""]);
+        assert_eq!(relations(Kind::Retract { target: long }), ["-$a", "-$a-2", "-$a-3"]);
+        let file = Target { parts: parts(&["$a-caption"]), caption: true, ..Target::by_id("$a") };
+        assert_eq!(edit(file, "words"), ["=$a-caption"]);
+        let wordless = Target { caption: true, ..Target::by_id("$a") };
+        assert_eq!(edit(wordless, "words"), [">$a"]);
+    }
+
+    #[test]
+    fn an_answer_in_words_of_doing_has_no_quote_in_front() {
+        let target = Target { quote: Some("hi".into()), ..Target::by_id("$a") };
+        let text = |style| Kind::Text(Text { reply: Some(target.clone()), style, ..Text::plain("waves") });
+        let said = render(text(Style::Emote), Meta::default(), 0);
+        assert!(said[0].contains("<body>/me waves</body>") && !said[0].contains("fallback"), "{said:?}");
+        let said = render(text(Style::Normal), Meta::default(), 0);
+        assert!(said[0].contains("<body>&gt; hi\nwaves</body>") && said[0].contains("end='5'"), "{said:?}");
     }
 
     #[test]

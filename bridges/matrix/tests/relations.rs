@@ -259,6 +259,28 @@ async fn marks_of_reading_go_both_ways_and_make_no_room() {
 }
 
 #[tokio::test]
+async fn what_the_user_s_own_account_has_read_and_reacted_is_theirs_and_a_third_one_s_is_nobody_s() {
+    let (world, room, said) = chat().await;
+    let own = "@r.montague:hs.test";
+    world.memory.link(&PersonId::new("r.montague", "hs.test").unwrap(), &romeo());
+    let read = |who: &str| {
+        let marks = json!({ said.clone(): { "m.read": { who: { "ts": 1 } } } });
+        json!({ "events": [], "ephemeral": [{ "type": "m.receipt", "room_id": room, "content": marks }] })
+    };
+    for who in [own, "@third:hs.test"] {
+        soon(world.stub.push(who, &read(who))).await.unwrap();
+    }
+    let liked = world.stub.event(&room, own, "m.reaction", annotation(&said, "👍"));
+    world.push("1", &[liked]).await;
+    let events = world.memory.events().split_off(1);
+    assert_eq!(events.len(), 2, "{events:?}");
+    for event in events {
+        assert_eq!(event.chat, Chat::Direct { user: romeo(), person: alice() });
+        assert_eq!(event.sender.local(), "r.montague");
+    }
+}
+
+#[tokio::test]
 async fn a_call_is_refused_on_matrix_and_told_on_xmpp() {
     let (world, room, _) = chat().await;
     let invite = |version: Value| json!({ "call_id": "c1", "version": version, "lifetime": 60_000, "offer": { "type": "offer", "sdp": "v=0" } });

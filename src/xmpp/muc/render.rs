@@ -146,11 +146,17 @@ pub fn message(
     let occupant = build::occupant_id(config, &room.id, &who);
     if let Kind::Moderate { target: Target { id: Some(target), parts, .. }, reason } = &item.kind {
         let parts = std::iter::once(target).chain(parts).enumerate();
-        let reason = reason.as_deref();
+        let words = content(config, item).unwrap_or_default();
         let stanza = |(n, part): (usize, &ItemId)| {
-            moderated(config, session, &from, &part_id(&stable, n), part.as_str(), reason)
+            let id = part_id(&stable, n);
+            // It is the room that says so.
+            let message = OutStanza::new(StanzaKind::Message, &by, &session.jid, Some("groupchat"), Some(&id));
+            let payloads = moderated(&from, part.as_str(), reason.as_deref());
+            let message = payloads.into_iter().fold(message, OutStanza::with);
+            let stable = xml::element("stanza-id", ns::SID, &[("by", by.jid().as_str()), ("id", &id)]);
+            message.with(xml::text("body", NS_CLIENT, &words)).with(stable)
         };
-        return parts.filter_map(stanza).collect();
+        return parts.map(stanza).collect();
     }
     let quote = answered(&item.kind).filter(|_| !matches!(&item.kind, Kind::Text(text) if text.style == Style::Emote));
     let quote = quote.and_then(relation::quote);
@@ -262,22 +268,14 @@ fn payloads(kind: &Kind, to: Option<&str>) -> Vec<Element> {
     payloads
 }
 
-/// Somebody with the right to do so takes a message back: the room itself says so (XEP-0425, section 5).
-fn moderated(
-    config: &MucConfig,
-    session: &Session,
-    by: &OurJid,
-    id: &str,
-    target: &str,
-    reason: Option<&str>,
-) -> Option<OutStanza> {
-    let room = build::address(config, session, None)?;
-    let mut retract = xml::element("retract", message_ns::RETRACT_1, &[("id", target)]);
-    retract.append_child(xml::element("moderated", message_ns::MODERATE, &[("by", by.jid().as_str())]));
-    if let Some(reason) = reason {
-        retract.append_child(xml::text("reason", message_ns::RETRACT_1, reason));
+/// That somebody with the right to do so takes a message back (XEP-0425, section 5).
+fn moderated(by: &OurJid, target: &str, reason: Option<&str>) -> Vec<Element> {
+    let mut payloads = relation::retract(target);
+    if let Some(retract) = payloads.first_mut() {
+        retract.append_child(xml::element("moderated", message_ns::MODERATE, &[("by", by.jid().as_str())]));
+        if let Some(reason) = reason {
+            retract.append_child(xml::text("reason", message_ns::RETRACT_1, reason));
+        }
     }
-    let stanza = OutStanza::new(StanzaKind::Message, &room, &session.jid, Some("groupchat"), Some(id));
-    let stable = xml::element("stanza-id", ns::SID, &[("by", room.jid().as_str()), ("id", id)]);
-    Some(stanza.with(retract).with(stable).with(hint("store")))
+    payloads
 }
