@@ -195,7 +195,7 @@ impl State {
 
     /// What an event is on Matrix.
     fn events(&self, out: &Outbound) -> Vec<Wire> {
-        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind) };
+        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind, &self.ghosts) };
         let text = |sentence| self.core.get().map(|core| core.text(sentence, None)).unwrap_or_default();
         let why = text(&failed.sentence);
         vec![Wire::Message(to_matrix::notice(&text(&Sentence::new("matrix.not-delivered").with("why", why))))]
@@ -313,6 +313,7 @@ impl Adapter for MatrixAdapter {
             edit: true,
             reply: true,
             retract: true,
+            rich: true,
             emote: true,
             subject: false,
             typing: true,

@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::id::Ghosts;
+use super::rich;
 use crate::api::{File, ItemId, Kind, Style, Target, Text};
 
 /// A transaction of the homeserver. Its items stay unread here: one that is nested too deep, or holds half a surrogate
@@ -70,10 +72,10 @@ pub struct Event {
 }
 
 /// What a message says. `None` where it says nothing.
-pub fn message(event: &Event) -> Option<Kind> {
+pub fn message(event: &Event, ghosts: &Ghosts) -> Option<Kind> {
     match event.type_.as_str() {
-        "m.room.message" => room_message(&event.content),
-        "m.sticker" => Some(Kind::File(Box::new(file(&event.content)))),
+        "m.room.message" => room_message(&event.content, ghosts),
+        "m.sticker" => Some(Kind::File(Box::new(file(&event.content, ghosts)))),
         "m.room.redaction" => {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
@@ -97,22 +99,22 @@ pub fn message(event: &Event) -> Option<Kind> {
     }
 }
 
-fn room_message(content: &Value) -> Option<Kind> {
+fn room_message(content: &Value, ghosts: &Ghosts) -> Option<Kind> {
     let relation = &content["m.relates_to"];
     if relation["rel_type"] == "m.replace" {
         let target = Target::by_id(relation["event_id"].as_str()?);
-        let new = text(&content["m.new_content"], false)?;
+        let new = text(&content["m.new_content"], false, ghosts)?;
         return Some(Kind::Edit { target, new });
     }
     match content["msgtype"].as_str()? {
-        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content)))),
+        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content, ghosts)))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
         }),
         _ => {
             let reply = relation["m.in_reply_to"]["event_id"].as_str();
-            let mut text = text(content, reply.is_some())?;
+            let mut text = text(content, reply.is_some(), ghosts)?;
             text.reply = reply.map(Target::by_id);
             if relation["rel_type"] == "m.thread" {
                 text.thread = relation["event_id"].as_str().map(ItemId::new);
@@ -122,7 +124,7 @@ fn room_message(content: &Value) -> Option<Kind> {
     }
 }
 
-fn text(content: &Value, reply: bool) -> Option<Text> {
+fn text(content: &Value, reply: bool, ghosts: &Ghosts) -> Option<Text> {
     let body = clean(content["body"].as_str()?);
     let body = if reply { without_fallback(&body) } else { body };
     let style = match content["msgtype"].as_str() {
@@ -130,7 +132,8 @@ fn text(content: &Value, reply: bool) -> Option<Text> {
         Some("m.notice") => Style::Notice,
         _ => Style::Normal,
     };
-    Some(Text { body, style, ..Text::default() })
+    let (body, rich) = rich::read(content, body, ghosts);
+    Some(Text { body, rich, style, ..Text::default() })
 }
 
 /// The body without the quote that older clients put in front of an answer.
@@ -146,11 +149,12 @@ fn without_fallback(body: &str) -> String {
     }
 }
 
-fn file(content: &Value) -> File {
+fn file(content: &Value, ghosts: &Ghosts) -> File {
     let body = content["body"].as_str().map(clean).unwrap_or_default();
     let name = content["filename"].as_str().map(clean);
     // With a name of its own the body is a caption.
-    let caption = name.as_ref().filter(|name| **name != body && !body.is_empty()).map(|_| Text::plain(body.clone()));
+    let caption =
+        name.as_ref().filter(|name| **name != body && !body.is_empty()).and_then(|_| text(content, false, ghosts));
     File {
         name: name.unwrap_or(body),
         media_type: content["info"]["mimetype"].as_str().map(clean),
@@ -188,9 +192,13 @@ mod tests {
 
     use super::*;
 
+    fn ghosts() -> Ghosts {
+        Ghosts { prefix: "xmpp_".into(), server: "example.org".into(), bot: "xmppbot".into() }
+    }
+
     fn parse(type_: &str, content: &Value) -> Option<Kind> {
         let event = json!({ "event_id": "$e", "type": type_, "room_id": "!r", "sender": "@a:b", "content": content });
-        message(&serde_json::from_value(event).unwrap())
+        message(&serde_json::from_value(event).unwrap(), &ghosts())
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`appservice`] takes what the homeserver pushes and commits it, [`worker`] turns it into events ([`from_matrix`] is
 //! pure; [`members`], [`power`] and [`notices`] know what changes a room), [`signals`] passes on what is not stored,
 //! [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
-//! [`to_matrix`] (pure) writes events.
+//! [`to_matrix`] (pure) writes events; [`rich`] (pure) is formatted text both ways.
 
 mod adapter;
 mod appservice;
@@ -21,6 +21,7 @@ mod notices;
 mod picture;
 mod power;
 mod registration;
+mod rich;
 mod room;
 mod signals;
 #[cfg(test)]

@@ -200,7 +200,7 @@ async fn said(
         }
         "m.room.canonical_alias" if event.state_key.is_some() => state.renamed_by_alias(event).await?,
         "m.room.tombstone" if event.state_key.is_some() => dm::follow(state, event, &context, &sender).await?,
-        _ => from_matrix::message(event),
+        _ => from_matrix::message(event, &state.ghosts),
     };
     let Some(kind) = kind else { return Ok(None) };
     if let Context::Direct { user, person } = &context

@@ -11,7 +11,9 @@ pub type Loss = &'static str;
 /// carries no content of its own (a receipt, a marker) and the network has no form for it.
 pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String) -> (Option<Kind>, Option<Loss>) {
     match kind {
-        Kind::Edit { target, new } if can.edit && target.id.is_some() => (Some(Kind::Edit { target, new }), None),
+        Kind::Edit { target, new } if can.edit && target.id.is_some() => {
+            (Some(Kind::Edit { target, new: formatted(new, can) }), None)
+        }
         Kind::Edit { new, .. } => {
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
             (Some(Kind::Text(Text { body, rich: None, ..new })), Some("edit"))
@@ -27,7 +29,10 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         Kind::Retract { .. } | Kind::Moderate { .. } => {
             (Some(notice(say(&Sentence::new("core.retracted")))), Some("retraction"))
         }
-        Kind::File(file) if can.file => (Some(Kind::File(file)), None),
+        Kind::File(mut file) if can.file => {
+            file.caption = file.caption.map(|caption| formatted(caption, can));
+            (Some(Kind::File(file)), None)
+        }
         Kind::File(file) => (Some(Kind::Text(file_as_text(*file, say))), Some("file")),
         Kind::Location { uri, text } if can.location => (Some(Kind::Location { uri, text }), None),
         Kind::Location { uri, text } => {
@@ -38,10 +43,7 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             if !can.reply {
                 text.reply = None;
             }
-            if !can.rich {
-                text.rich = None;
-            }
-            (Some(Kind::Text(text)), None)
+            (Some(Kind::Text(formatted(text, can))), None)
         }
         Kind::Encrypted { scheme } => {
             (Some(notice(say(&Sentence::new("core.encrypted").with("scheme", scheme)))), Some("encrypted"))
@@ -57,6 +59,11 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         | Kind::RoomGone { .. }
         | Kind::Failed(_)) => (Some(other), None),
     }
+}
+
+/// A text with what is formatted in it, where that can be carried. The body says the same with signs.
+fn formatted(text: Text, can: &Capabilities) -> Text {
+    Text { rich: text.rich.filter(|_| can.rich), ..text }
 }
 
 /// A file as text that names it, with its link where there is one.
@@ -91,7 +98,8 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portway_bridges::api::Target;
+    use portway_bridges::api::rich::{Mark, Node};
+    use portway_bridges::api::{Rich, Target};
 
     use super::*;
 
@@ -144,6 +152,25 @@ mod tests {
         };
         let kind = Kind::Edit { target: Target::by_id("x"), new: Text::plain("new") };
         assert_eq!(degrade(kind.clone(), &can, &say), (Some(kind), None));
+    }
+
+    #[test]
+    fn formats_are_dropped_where_there_are_none_and_their_signs_stay() {
+        let rich = || Rich::new(vec![Node::Part(Mark::Strong, vec![Node::Text("a".into())])]);
+        let text = |rich| Text { rich, ..Text::plain("*a*") };
+        let kinds = |rich: &dyn Fn() -> Option<Rich>| {
+            let caption = Some(text(rich()));
+            [
+                Kind::Text(text(rich())),
+                Kind::Edit { target: Target::by_id("x"), new: text(rich()) },
+                Kind::File(Box::new(File { caption, ..File::default() })),
+            ]
+        };
+        let can = |rich| Capabilities { edit: true, file: true, rich, ..Capabilities::default() };
+        for (kind, plain) in kinds(&rich).into_iter().zip(kinds(&|| None)) {
+            assert_eq!(degrade(kind.clone(), &can(true), &say), (Some(kind.clone()), None));
+            assert_eq!(degrade(kind, &can(false), &say), (Some(plain), None));
+        }
     }
 
     #[test]
