@@ -107,7 +107,7 @@ pub fn write(nodes: &[Node], ghosts: &Ghosts) -> Formatted {
         let id = mxid(who, ghosts)?;
         Some(format!("https://matrix.to/#/{}", utf8_percent_encode(&id, FRAGMENT)))
     };
-    let html = rich::to_html(nodes, &Dialect { mention: &link, spoiler: Some("data-mx-spoiler") });
+    let html = rich::to_html(nodes, &Dialect { mention: &link, spoiler: Some("data-mx-spoiler"), xhtml: false });
     let mut mentions = Mentions::new();
     if let Some(rich) = Rich::new(nodes.to_vec()) {
         for who in rich.mentions() {

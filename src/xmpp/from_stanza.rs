@@ -1,10 +1,13 @@
 //! Pure: from message stanzas to events. Only what the server stamped is trusted: payloads that speak in another's name
 //! (forwarded, carbons, delay, stanza-id, occupant-id) are not looked at.
 
+use std::ops::Range;
+
 use minidom::Element;
-use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Target, Text};
+use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Target, Text};
 
 use super::error;
+use super::rich;
 use super::stanza::{NS_CLIENT, Stanza};
 use super::xml;
 
@@ -133,17 +136,8 @@ fn content(stanza: &Stanza) -> Option<Kind> {
         })));
     }
     let reply = stanza.child("reply", ns::REPLY).and_then(|reply| target(reply.attr("id")));
-    let mut body = if reply.is_some() { without_fallback(stanza, &body) } else { body };
-    let mut style = Style::Normal;
-    if let Some(action) = body.strip_prefix("/me ") {
-        body = action.to_owned();
-        style = Style::Emote;
-    }
+    let cut = if reply.is_some() { fallback(stanza, &body) } else { Vec::new() };
     let text = Text {
-        body: clean(&body),
-        rich: None,
-        style,
-        lang,
         subject: stanza
             .child("subject", NS_CLIENT)
             .map(Element::text)
@@ -155,6 +149,7 @@ fn content(stanza: &Stanza) -> Option<Kind> {
             .map(Element::text)
             .filter(|thread| !thread.is_empty())
             .map(|thread| ItemId::new(&thread)),
+        ..rich::read(stanza, &body, lang.as_deref(), &cut)
     };
     match stanza.child("replace", ns::CORRECT) {
         Some(replace) => Some(Kind::Edit { target: target(replace.attr("id"))?, new: text }),
@@ -179,8 +174,8 @@ fn body(stanza: &Stanza) -> Option<(String, Option<String>)> {
     Some((text, xml::lang(chosen).map(str::to_owned).or_else(|| stanza.lang.clone())))
 }
 
-/// The body without the quote that is there for clients without XEP-0461. Offsets are counted in code points (XEP-0428).
-fn without_fallback(stanza: &Stanza, body: &str) -> String {
+/// What of the body is a quote for clients without XEP-0461, in code points (XEP-0428).
+fn fallback(stanza: &Stanza, body: &str) -> Vec<Range<usize>> {
     let fallbacks = stanza
         .element
         .children()
@@ -192,14 +187,10 @@ fn without_fallback(stanza: &Stanza, body: &str) -> String {
             ranges.push(start..end);
         }
     }
-    let kept: String = body
-        .chars()
-        .enumerate()
-        .filter(|(n, _)| !ranges.iter().any(|range| range.contains(n)))
-        .map(|(_, c)| c)
-        .collect();
+    let mut chars = body.chars().enumerate();
+    let said = chars.any(|(n, c)| !c.is_whitespace() && !ranges.iter().any(|range| range.contains(&n)));
     // A fallback that covers everything would leave silence.
-    if kept.trim().is_empty() { body.to_owned() } else { kept }
+    if said { ranges } else { Vec::new() }
 }
 
 fn chat_state(stanza: &Stanza) -> Option<bool> {
@@ -229,6 +220,8 @@ pub fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portway_bridges::api::Style;
+
     use super::*;
 
     fn parse(text: &str) -> Parsed {

@@ -21,6 +21,7 @@ pub mod jid;
 pub mod muc;
 pub mod presence;
 pub mod register;
+pub mod rich;
 pub mod roster;
 pub mod search;
 pub mod stanza;

@@ -1,7 +1,7 @@
 //! What is said in a room, for each session.
 
 use minidom::Element;
-use portway_bridges::api::{EventId, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
+use portway_bridges::api::{EventId, Kind, Membership, Sentence, Target, Text, Timestamp};
 
 use super::room::{Room, Session};
 use super::{Muc, MucConfig, build, failed, ns, people};
@@ -9,8 +9,9 @@ use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
 use crate::route::key;
 use crate::xmpp::from_stanza::ns as message_ns;
+use crate::xmpp::rich::{self, Body, Features, Writing};
 use crate::xmpp::stanza::{NS_CLIENT, OutStanza, StanzaKind};
-use crate::xmpp::to_stanza::{MAX_BODY, hint, split};
+use crate::xmpp::to_stanza::hint;
 use crate::xmpp::xml;
 
 /// How old a message must be for its time to be said, in milliseconds.
@@ -73,8 +74,9 @@ impl Muc {
                     room.record(id, item, config.history_len);
                 }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
+                let said = content(config, item);
                 for session in room.sessions.values() {
-                    out.extend(message(config, room, session, id, item, late.as_deref()));
+                    out.extend(message(config, room, session, id, item, &said, late.as_deref()));
                 }
                 out
             }
@@ -121,6 +123,7 @@ pub fn message(
     session: &Session,
     id: EventId,
     item: &Item,
+    said: &[Body],
     stamp: Option<&str>,
 ) -> Vec<OutStanza> {
     let (nick, who) = match &item.speaker {
@@ -141,13 +144,11 @@ pub fn message(
     let stable = item.meta.remote_id.clone().unwrap_or_else(|| format!("pw-{id}"));
     let own = item.meta.id.clone().unwrap_or_else(|| stable.clone());
     let occupant = build::occupant_id(config, &room.id, &who);
-    let bodies: Vec<String> = content(config, item)
-        .map_or_else(Vec::new, |body| split(&body, MAX_BODY).into_iter().map(str::to_owned).collect());
     let mut payloads = payloads(&item.kind);
-    if bodies.is_empty() && payloads.is_empty() {
+    if said.is_empty() && payloads.is_empty() {
         return Vec::new();
     }
-    let count = bodies.len().max(1);
+    let count = said.len().max(1);
     let mut out = Vec::with_capacity(count);
     for n in 0..count {
         let (id, stable) = match n {
@@ -155,8 +156,11 @@ pub fn message(
             n => (format!("{own}-{}", n + 1), format!("{stable}-{}", n + 1)),
         };
         let mut stanza = OutStanza::new(StanzaKind::Message, &from, &session.jid, Some("groupchat"), Some(&id));
-        if let Some(body) = bodies.get(n) {
-            stanza.push(xml::text("body", NS_CLIENT, body));
+        if let Some(body) = said.get(n) {
+            stanza.push(xml::text("body", NS_CLIENT, &body.text));
+            for payload in &body.payloads {
+                stanza.push(payload.clone());
+            }
         }
         if n == 0 {
             for payload in payloads.drain(..) {
@@ -176,19 +180,16 @@ pub fn message(
     out
 }
 
-/// The text of an event, if it has one.
-fn content(config: &MucConfig, item: &Item) -> Option<String> {
-    let words = |text: &Text| match text.style {
-        Style::Emote => format!("/me {}", text.body),
-        _ => text.body.clone(),
-    };
+/// The text of an event, if it has one: as bodies of one message each.
+pub fn content(config: &MucConfig, item: &Item) -> Vec<Body> {
     let say = |sentence: &Sentence| config.texts.text(sentence, item.meta.lang.as_deref());
-    Some(match &item.kind {
-        Kind::Text(text) => words(text),
-        Kind::Edit { target: Target { id: Some(_), .. }, new } => words(new),
+    let plain = match &item.kind {
+        Kind::Text(text) | Kind::Edit { target: Target { id: Some(_), .. }, new: text } => return bodies(config, text),
         Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
-        Kind::File(file) if file.url.is_some() => file.url.clone().unwrap_or_default(),
-        Kind::File(file) => file_as_text((**file).clone(), &say).body,
+        Kind::File(file) => match &file.url {
+            Some(url) => url.clone(),
+            None => return bodies(config, &file_as_text((**file).clone(), &say)),
+        },
         Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
         Kind::Location { uri, text: None } => uri.clone(),
         Kind::Encrypted { scheme } => say(&Sentence::new("core.encrypted").with("scheme", scheme.clone())),
@@ -196,8 +197,13 @@ fn content(config: &MucConfig, item: &Item) -> Option<String> {
         Kind::Reaction { target: Target { id: None, .. }, keys } if !keys.is_empty() => {
             say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))
         }
-        _ => return None,
-    })
+        _ => return Vec::new(),
+    };
+    bodies(config, &Text::plain(plain))
+}
+
+fn bodies(config: &MucConfig, text: &Text) -> Vec<Body> {
+    rich::bodies(text, "", &Writing { domain: &config.domain, features: Features::default() })
 }
 
 fn payloads(kind: &Kind) -> Vec<Element> {

@@ -78,7 +78,8 @@ fn history(config: &MucConfig, room: &Room, session: &Session, stanza: &Stanza, 
             break;
         }
         let stamp = stamp(item.at);
-        let rendered = super::render::message(config, room, session, *id, item, Some(&stamp));
+        let said = super::render::content(config, item);
+        let rendered = super::render::message(config, room, session, *id, item, &said, Some(&stamp));
         let size: usize = rendered.iter().map(|stanza| stanza.element().text().len() + 300).sum();
         if size > chars {
             break;

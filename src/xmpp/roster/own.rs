@@ -56,6 +56,7 @@ mod tests {
     use super::*;
     use crate::route::item::{Meta, Speaker};
     use crate::text::{Catalogue, en};
+    use crate::xmpp::rich::Features;
     use crate::xmpp::stanza::Domain;
     use crate::xmpp::stream::write;
 
@@ -69,7 +70,7 @@ mod tests {
             meta: Meta { remote_id: Some("$e".into()), ..Meta::default() },
         };
         let (domain, texts) = (Domain::new("m.capulet.lit").unwrap(), Catalogue::new(en::SENTENCES));
-        let context = Context { domain: &domain, texts: &texts, now: Timestamp(0) };
+        let context = Context { domain: &domain, texts: &texts, now: Timestamp(0), features: Features::default() };
         let text = |stanza: &OutStanza| {
             let mut bytes = Vec::new();
             write::stanza(&mut bytes, stanza.element());

@@ -9,7 +9,7 @@ use super::Node;
 
 pub use self::build::{Attributes, Builder};
 pub use self::token::{Tag, Token, Tokens};
-pub use self::write::{Dialect, to_html};
+pub use self::write::{Dialect, Sink, to_html, walk};
 
 /// The tree of HTML, however broken or hostile it is: in linear time, without recursion, at most as deep and as much as
 /// [`super::Rich`] may be, and at most 1 MiB of text. Elements that are not known keep their text; nothing is fetched, and

@@ -68,9 +68,10 @@ fn block(depth: usize) -> BoxedStrategy<Node> {
         ]
     };
     let quote = inside().prop_map(|nodes| Node::Part(Mark::Quote, nodes));
-    let list = (proptest::option::of(1u32..20), proptest::collection::vec(inside(), 1..4)).prop_map(|(first, items)| {
-        Node::Part(Mark::List(first), items.into_iter().map(|item| Node::Part(Mark::Item, item)).collect())
-    });
+    let list =
+        (proptest::option::of(1u32..20), proptest::collection::vec(inside(), 1..4)).prop_map(|(first, items)| {
+            Node::Part(Mark::List(first), items.into_iter().map(|item| Node::Part(Mark::Item, item)).collect())
+        });
     prop_oneof![3 => plain, 1 => quote, 1 => list].boxed()
 }
 

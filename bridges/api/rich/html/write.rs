@@ -1,7 +1,5 @@
 //! From the tree to HTML.
 
-use std::fmt::Write as _;
-
 use super::super::{Mark, Node, Who};
 
 /// What differs between those who read it.
@@ -10,25 +8,76 @@ pub struct Dialect<'a> {
     pub mention: &'a dyn Fn(&Who) -> Option<String>,
     /// The attribute by which a `span` is hidden until somebody wants to read it. Without one, signs stand around it.
     pub spoiler: Option<&'static str>,
+    /// Whether it is XHTML-IM (XEP-0071), which has no elements for what only looks, and no numbers for lists.
+    pub xhtml: bool,
 }
 
-/// Writes a tree. All text is escaped, and each element that is opened is closed. Line ends beside blocks are left out,
-/// because blocks stand in lines of their own.
+/// Takes what is written.
+pub trait Sink {
+    /// An element begins, with one attribute at most. `br` ends at once.
+    fn open(&mut self, name: &str, attribute: Option<(&str, &str)>);
+    /// Text, not yet escaped.
+    fn text(&mut self, text: &str);
+    /// An element ends; never `br`.
+    fn close(&mut self, name: &str);
+}
+
+/// Writes a tree. All text is escaped, and each element that is opened is closed.
 #[must_use]
 pub fn to_html(nodes: &[Node], dialect: &Dialect<'_>) -> String {
-    let mut writer = Writer { out: String::new(), fresh: true, dialect };
-    writer.nodes(nodes);
-    writer.out
+    let mut html = Html(String::new());
+    walk(nodes, dialect, &mut html);
+    html.0
 }
 
-struct Writer<'a> {
-    out: String,
+/// Tells the elements of a tree. Line ends beside blocks are left out, because blocks stand in lines of their own.
+pub fn walk(nodes: &[Node], dialect: &Dialect<'_>, sink: &mut dyn Sink) {
+    Writer { sink, dialect, fresh: true }.nodes(nodes);
+}
+
+struct Html(String);
+
+impl Sink for Html {
+    fn open(&mut self, name: &str, attribute: Option<(&str, &str)>) {
+        self.0.push('<');
+        self.0.push_str(name);
+        match attribute {
+            Some((name, "")) => self.0.extend([" ", name]),
+            Some((name, value)) => {
+                self.0.extend([" ", name, "=\""]);
+                self.text(value);
+                self.0.push('"');
+            }
+            None => {}
+        }
+        self.0.push('>');
+    }
+
+    fn text(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                '&' => self.0.push_str("&amp;"),
+                '<' => self.0.push_str("&lt;"),
+                '>' => self.0.push_str("&gt;"),
+                '"' => self.0.push_str("&quot;"),
+                c => self.0.push(c),
+            }
+        }
+    }
+
+    fn close(&mut self, name: &str) {
+        self.0.extend(["</", name, ">"]);
+    }
+}
+
+struct Writer<'a, 'b> {
+    sink: &'a mut dyn Sink,
+    dialect: &'a Dialect<'b>,
     /// Whether the line has nothing in it so far.
     fresh: bool,
-    dialect: &'a Dialect<'a>,
 }
 
-impl Writer<'_> {
+impl Writer<'_, '_> {
     fn nodes(&mut self, nodes: &[Node]) {
         let is_block = |node: Option<&Node>| matches!(node, Some(Node::Part(mark, _)) if mark.is_block());
         for (n, node) in nodes.iter().enumerate() {
@@ -49,29 +98,37 @@ impl Writer<'_> {
     }
 
     fn part(&mut self, mark: &Mark, inner: &[Node]) {
+        const HEADINGS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
+        let xhtml = self.dialect.xhtml;
         self.fresh |= mark.is_block();
         match mark {
-            Mark::Strong => self.element("strong", "", inner),
-            Mark::Emphasis => self.element("em", "", inner),
-            Mark::Underline => self.element("u", "", inner),
-            Mark::Strike => self.element("del", "", inner),
-            Mark::Code => self.element("code", "", inner),
-            Mark::Paragraph => self.element("p", "", inner),
-            Mark::Quote => self.element("blockquote", "", inner),
-            Mark::Item => self.element("li", "", inner),
-            Mark::List(None) => self.element("ul", "", inner),
-            Mark::List(Some(1)) => self.element("ol", "", inner),
-            Mark::List(Some(first)) => self.element("ol", &format!(" start=\"{first}\""), inner),
-            Mark::Heading(level) => self.element(&format!("h{}", level.clamp(&1, &6)), "", inner),
-            Mark::Link(url) => self.element("a", &format!(" href=\"{}\"", escape(url)), inner),
+            Mark::Strong => self.element("strong", None, inner),
+            Mark::Emphasis => self.element("em", None, inner),
+            Mark::Underline if xhtml => self.element("span", Some(("style", "text-decoration: underline")), inner),
+            Mark::Underline => self.element("u", None, inner),
+            Mark::Strike if xhtml => self.element("span", Some(("style", "text-decoration: line-through")), inner),
+            Mark::Strike => self.element("del", None, inner),
+            Mark::Code => self.element("code", None, inner),
+            Mark::Paragraph => self.element("p", None, inner),
+            Mark::Quote => self.element("blockquote", None, inner),
+            Mark::Item => self.element("li", None, inner),
+            Mark::List(None) => self.element("ul", None, inner),
+            Mark::List(Some(first)) if *first != 1 && !xhtml => {
+                self.element("ol", Some(("start", &first.to_string())), inner);
+            }
+            Mark::List(Some(_)) => self.element("ol", None, inner),
+            Mark::Heading(level) => {
+                let at = usize::from(*level).clamp(1, HEADINGS.len()) - 1;
+                self.element(HEADINGS[at], None, inner);
+            }
+            Mark::Link(url) => self.element("a", Some(("href", url)), inner),
             Mark::Mention(who) => match (self.dialect.mention)(who) {
-                Some(url) => self.element("a", &format!(" href=\"{}\"", escape(&url)), inner),
+                Some(url) => self.element("a", Some(("href", &url)), inner),
                 None => self.nodes(inner),
             },
-            Mark::Spoiler(hint) => match (self.dialect.spoiler, hint) {
-                (Some(name), None) => self.element("span", &format!(" {name}"), inner),
-                (Some(name), Some(hint)) => self.element("span", &format!(" {name}=\"{}\"", escape(hint)), inner),
-                (None, hint) => {
+            Mark::Spoiler(hint) => match self.dialect.spoiler {
+                Some(name) => self.element("span", Some((name, hint.as_deref().unwrap_or_default())), inner),
+                None => {
                     if let Some(hint) = hint {
                         self.text(&format!("({hint}) "));
                     }
@@ -80,44 +137,53 @@ impl Writer<'_> {
                     self.text("||");
                 }
             },
-            Mark::Preformatted(language) => {
-                self.out.push_str("<pre><code");
-                if let Some(language) = language {
-                    let _ = write!(self.out, " class=\"language-{}\"", escape(language));
-                }
-                self.out.push('>');
-                let mut text = String::new();
-                flatten(inner, &mut text);
-                // A reader leaves out the first line end, if there is one.
-                if text.starts_with('\n') {
-                    self.out.push('\n');
-                }
-                self.out.push_str(&escape(&text));
-                self.out.push_str("</code></pre>");
-            }
+            Mark::Preformatted(language) => self.preformatted(language.as_deref().filter(|_| !xhtml), inner),
         }
         self.fresh |= mark.is_block();
     }
 
-    fn element(&mut self, name: &str, attributes: &str, inner: &[Node]) {
-        let _ = write!(self.out, "<{name}{attributes}>");
-        self.nodes(inner);
-        let _ = write!(self.out, "</{name}>");
+    fn preformatted(&mut self, language: Option<&str>, inner: &[Node]) {
+        let mut text = String::new();
+        flatten(inner, &mut text);
+        let class = language.map(|language| format!("language-{language}"));
+        self.sink.open("pre", None);
+        self.sink.open("code", class.as_deref().map(|class| ("class", class)));
+        // A reader leaves out the first line end, if there is one.
+        if text.starts_with('\n') {
+            self.sink.text("\n");
+        }
+        self.sink.text(&text);
+        self.sink.close("code");
+        self.sink.close("pre");
     }
 
-    /// Text as readers show it: line ends are elements, and where white space would be left out it is of the sort that is not.
+    fn element(&mut self, name: &str, attribute: Option<(&str, &str)>, inner: &[Node]) {
+        self.sink.open(name, attribute);
+        self.nodes(inner);
+        self.sink.close(name);
+    }
+
+    /// Text as readers show it: line ends are elements, and where white space would be left out it is of the sort that is
+    /// not.
     fn text(&mut self, text: &str) {
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            match c {
-                '\n' => self.out.push_str("<br>"),
-                '\t' => self.out.push_str("\u{a0}\u{a0}\u{a0}\u{a0}"),
-                ' ' if self.fresh || chars.peek().is_some_and(|next| matches!(next, ' ' | '\n')) => {
-                    self.out.push('\u{a0}');
-                }
-                c => push_escaped(&mut self.out, c),
+        for (n, line) in text.split('\n').enumerate() {
+            if n > 0 {
+                self.sink.open("br", None);
+                self.fresh = true;
             }
-            self.fresh = c == '\n';
+            let mut chars = line.chars().peekable();
+            let mut shown = String::with_capacity(line.len());
+            while let Some(c) = chars.next() {
+                match c {
+                    '\t' => shown.push_str("\u{a0}\u{a0}\u{a0}\u{a0}"),
+                    ' ' if self.fresh || chars.peek() == Some(&' ') => shown.push('\u{a0}'),
+                    c => shown.push(c),
+                }
+                self.fresh = false;
+            }
+            if !shown.is_empty() {
+                self.sink.text(&shown);
+            }
         }
     }
 }
@@ -128,21 +194,5 @@ fn flatten(nodes: &[Node], text: &mut String) {
             Node::Text(piece) => text.push_str(piece),
             Node::Part(_, inner) => flatten(inner, text),
         }
-    }
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| push_escaped(&mut out, c));
-    out
-}
-
-fn push_escaped(out: &mut String, c: char) {
-    match c {
-        '&' => out.push_str("&amp;"),
-        '<' => out.push_str("&lt;"),
-        '>' => out.push_str("&gt;"),
-        '"' => out.push_str("&quot;"),
-        c => out.push(c),
     }
 }
