@@ -88,6 +88,7 @@ async fn letter(
         to: &to,
         subject: &subject,
         text: &letter.text,
+        rich: letter.rich.as_ref(),
         message_id: &message_id,
         references: &references,
         at: first.at,

@@ -13,9 +13,9 @@ mod client;
 mod config;
 mod dm;
 mod error;
-mod from_matrix;
+pub mod from_matrix;
 mod ghost;
-mod id;
+pub mod id;
 mod members;
 mod notices;
 mod picture;
@@ -26,7 +26,7 @@ mod room;
 mod signals;
 #[cfg(test)]
 mod tests;
-mod to_matrix;
+pub mod to_matrix;
 mod worker;
 
 use std::time::Duration;
