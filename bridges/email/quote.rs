@@ -72,7 +72,7 @@ fn close(open: &mut Vec<Vec<Node>>) {
 }
 
 /// The last line of a block ends with it.
-fn end_of_block(nodes: &mut Vec<Node>) {
+fn end_of_block(nodes: &mut [Node]) {
     if let Some(Node::Text(text)) = nodes.last_mut() {
         text.pop();
     }

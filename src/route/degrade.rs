@@ -1,6 +1,7 @@
 //! What a side cannot carry becomes what it can, once, and never silence.
 
-use portway_bridges::api::{Capabilities, File, Kind, Sentence, Style, Text};
+use portway_bridges::api::rich::Node;
+use portway_bridges::api::{Capabilities, File, Kind, Rich, Sentence, Style, Text};
 
 /// What was put into words because the other side has no form for it; the name is a label of the loss metric.
 pub type Loss = &'static str;
@@ -66,6 +67,23 @@ fn formatted(text: Text, can: &Capabilities) -> Text {
     Text { rich: text.rich.filter(|_| can.rich), ..text }
 }
 
+/// A sentence of the catalogue around a text, of which nothing is lost that is formatted. The sentence holds it as `{text}`.
+pub fn within(key: &'static str, text: Text, say: &dyn Fn(&Sentence) -> String) -> Text {
+    let Some(rich) = text.rich else {
+        let body = say(&Sentence::new(key).with("text", text.body));
+        return Text { body, rich: None, ..text };
+    };
+    // A character that no text can hold in its place.
+    const HERE: &str = "\0";
+    let words = say(&Sentence::new(key).with("text", HERE));
+    let (before, after) = words.split_once(HERE).unwrap_or((&words, ""));
+    let mut nodes = vec![Node::Text(before.to_owned())];
+    nodes.extend(rich.into_nodes());
+    nodes.push(Node::Text(after.to_owned()));
+    let rich = Rich::new(nodes);
+    Text { body: rich.as_ref().map(Rich::text).unwrap_or_default(), rich, ..text }
+}
+
 /// A file as text that names it, with its link where there is one.
 pub fn file_as_text(file: File, say: &dyn Fn(&Sentence) -> String) -> Text {
     let mut about = Vec::new();
@@ -98,8 +116,8 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portway_bridges::api::rich::{Mark, Node};
-    use portway_bridges::api::{Rich, Target};
+    use portway_bridges::api::Target;
+    use portway_bridges::api::rich::Mark;
 
     use super::*;
 
@@ -171,6 +189,15 @@ mod tests {
             assert_eq!(degrade(kind.clone(), &can(true), &say), (Some(kind.clone()), None));
             assert_eq!(degrade(kind, &can(false), &say), (Some(plain), None));
         }
+    }
+
+    #[test]
+    fn words_around_a_text_leave_it_as_it_is() {
+        let rich = Rich::new(vec![Node::Part(Mark::Strong, vec![Node::Text("a".into())])]);
+        let around = within("core.edited", Text { rich, ..Text::plain("*a*") }, &say);
+        assert_eq!(around.body, "<core.edited text=*a*>");
+        assert_eq!(around.rich.map(|rich| rich.nodes().len()), Some(3));
+        assert_eq!(within("core.edited", Text::plain("a"), &say), Text::plain("<core.edited text=a>"));
     }
 
     #[test]

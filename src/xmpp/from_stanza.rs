@@ -179,7 +179,8 @@ fn fallback(stanza: &Stanza, body: &str) -> Vec<Range<usize>> {
     let fallbacks = stanza
         .element
         .children()
-        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY));
+        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY))
+        .take(20);
     let mut ranges = Vec::new();
     for range in fallbacks.filter_map(|fallback| fallback.get_child("body", ns::FALLBACK)) {
         let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());

@@ -35,6 +35,12 @@ pub mod ns {
     pub const REFERENCE: &str = "urn:xmpp:reference:0";
 }
 
+/// How many mentions a message has at most; further ones are text.
+const MENTIONS: usize = 100;
+
+/// How many bytes marks in one form may take beside the text. Where they are more, the signs in the text have to do.
+const BESIDE: usize = 64 << 10;
+
 /// What the reader's client knows beyond the signs of XEP-0393, by its capabilities (XEP-0115).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Features {
@@ -119,7 +125,7 @@ fn body(marked: Marked, nodes: &[Node], before: &str, writing: &Writing<'_>) -> 
         payloads.push(Element::bare("unstyled", ns::STYLING));
     }
     payloads.extend(spoiler::write(nodes));
-    for (range, who) in &marked.mentions {
+    for (range, who) in marked.mentions.iter().take(MENTIONS) {
         if let Some(uri) = uri(who, writing.domain) {
             let (begin, end) = (range.start.to_string(), range.end.to_string());
             let attributes = [("type", "mention"), ("begin", &*begin), ("end", &*end), ("uri", &*uri)];
@@ -127,16 +133,21 @@ fn body(marked: Marked, nodes: &[Node], before: &str, writing: &Writing<'_>) -> 
         }
     }
     if writing.features.markup {
-        payloads.extend(markup::write(&marked));
+        payloads.extend(markup::write(&marked).filter(is_small));
     }
     if writing.features.xhtml && nodes.iter().any(|node| matches!(node, Node::Part(..))) {
         let mut nodes = nodes.to_vec();
         if !before.is_empty() {
             nodes.insert(0, Node::Text(before.to_owned()));
         }
-        payloads.push(xhtml::write(&nodes, &|who| uri(who, writing.domain)));
+        payloads.extend(Some(xhtml::write(&nodes, &|who| uri(who, writing.domain))).filter(is_small));
     }
     Body { text, payloads }
+}
+
+/// Whether a stanza has room for this beside its text: servers take 256 KiB in all.
+fn is_small(element: &Element) -> bool {
+    String::from(element).len() <= BESIDE
 }
 
 /// The address of somebody who is mentioned (RFC 5122).
@@ -246,7 +257,7 @@ fn mentions(stanza: &Stanza, place: &dyn Fn(usize) -> usize, length: usize, doma
     let references = stanza.element.children().filter(|child| child.is("reference", ns::REFERENCE));
     let mut found: Vec<(Range<usize>, Who)> = references
         .filter(|reference| reference.attr("type") == Some("mention") && reference.attr("anchor").is_none())
-        .take(100)
+        .take(MENTIONS)
         .filter_map(|reference| {
             let number = |name: &str| reference.attr(name)?.trim().parse::<usize>().ok();
             let range = place(number("begin")?)..place(number("end")?).min(length);

@@ -391,6 +391,16 @@ fn long_formatted_text_is_cut_between_its_parts() {
     assert_eq!(marked, [(half, 2), (half, 2), (MAX_BODY, 0), (MAX_BODY, 0), (2, 0)]);
 }
 
+#[test]
+fn a_stanza_stays_within_what_servers_take() {
+    let nodes = (0..9000).map(|_| part(Mark::Strong, vec![text("a"), part(Mark::Mention(alice()), vec![text("b")])]));
+    let nodes = nodes.flat_map(|strong| [strong, text(" ")]).collect();
+    for (body, payloads) in write_with(&rich(nodes), Features { markup: true, xhtml: true }) {
+        let size = body.len() + payloads.iter().map(String::len).sum::<usize>();
+        assert!(size < 200 << 10, "{size}");
+    }
+}
+
 /// The tree that a reader of XHTML gets: lists begin with one, code has no language, and what is hidden has signs around it.
 fn through_xhtml(nodes: Vec<Node>) -> Vec<Node> {
     let mut out: Vec<Node> = Vec::new();
