@@ -140,7 +140,7 @@ fn what_signs_mean() {
 fn literal_signs_stay_literal() {
     for (body, unstyled) in [
         ("hi", false),
-        ("2*3*4, snake_case and C:\\*", false),
+        ("2*3*4, snake_case and x:\\*", false),
         ("*literal*", true),
         ("> _ <", true),
         ("a `b`", true),
