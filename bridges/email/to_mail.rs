@@ -87,7 +87,7 @@ pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
 /// A page that shows the text. Mail has nothing that hides text until somebody wants to read it, so signs say that it should
 /// be; and nobody who is mentioned has a place that a link could lead to.
 fn page(rich: &Rich) -> String {
-    let html = to_html(rich.nodes(), &Dialect { mention: &|_| None, spoiler: None, xhtml: false });
+    let html = to_html(rich.nodes(), &Dialect { mention: &|_| None, spoiler: None, schemes: &[], xhtml: false });
     let mut page = String::from("<!DOCTYPE html>\r\n<html><body>");
     // Mail has lines; in code they mean something.
     for line in html.split('\n') {

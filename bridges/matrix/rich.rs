@@ -13,6 +13,9 @@ use crate::api::rich::{self, Mark, Node, Rich, Who, from_html, styled};
 /// The one format that Matrix has.
 const HTML: &str = "org.matrix.custom.html";
 
+/// The schemes of links that clients let through (client-server API, `m.room.message` formats).
+const SCHEMES: &[&str] = &["https", "http", "ftp", "mailto", "magnet"];
+
 /// What stands for everybody in a room.
 const ROOM: &str = "@room";
 
@@ -107,7 +110,10 @@ pub fn write(nodes: &[Node], ghosts: &Ghosts) -> Formatted {
         let id = mxid(who, ghosts)?;
         Some(format!("https://matrix.to/#/{}", utf8_percent_encode(&id, FRAGMENT)))
     };
-    let html = rich::to_html(nodes, &Dialect { mention: &link, spoiler: Some("data-mx-spoiler"), xhtml: false });
+    let html = rich::to_html(
+        nodes,
+        &Dialect { mention: &link, spoiler: Some("data-mx-spoiler"), schemes: SCHEMES, xhtml: false },
+    );
     let mut mentions = Mentions::new();
     if let Some(rich) = Rich::new(nodes.to_vec()) {
         for who in rich.mentions() {
@@ -204,6 +210,14 @@ mod tests {
         ] {
             assert_eq!(read(&content, "plain".into(), &ghosts()), ("plain".into(), None), "{content}");
         }
+    }
+
+    #[test]
+    fn an_address_that_clients_would_take_out_is_text() {
+        let link = |url: &str| Node::Part(Mark::Link(url.to_owned()), vec![text("x")]);
+        let written = write(&[link("https://y.example/"), link("xmpp:town@muc.example?join")], &ghosts());
+        let html = "<a href=\"https://y.example/\">x</a>x (xmpp:town@muc.example?join)";
+        assert_eq!(written.html.as_deref(), Some(html));
     }
 
     #[test]

@@ -314,7 +314,7 @@ impl Writer {
 }
 
 /// Whether people see from the text of a link where it leads.
-fn same_link(shown: &str, url: &str) -> bool {
+pub(super) fn same_link(shown: &str, url: &str) -> bool {
     let bare = |text: &str| {
         let text = text.strip_prefix("mailto:").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
         let text = text.strip_prefix("http://").unwrap_or(text);

@@ -74,7 +74,7 @@ impl Muc {
                     room.record(id, item, config.history_len);
                 }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
-                let said = content(config, item);
+                let said = content(config, item, Features::default());
                 for session in room.sessions.values() {
                     out.extend(message(config, room, session, id, item, &said, late.as_deref()));
                 }
@@ -180,15 +180,16 @@ pub fn message(
     out
 }
 
-/// The text of an event, if it has one: as bodies of one message each.
-pub fn content(config: &MucConfig, item: &Item) -> Vec<Body> {
+/// The text of an event, if it has one: as bodies of one message each, for a client that knows this.
+pub fn content(config: &MucConfig, item: &Item, features: Features) -> Vec<Body> {
+    let bodies = |text: &Text| rich::bodies(text, "", &Writing { domain: &config.domain, features });
     let say = |sentence: &Sentence| config.texts.text(sentence, item.meta.lang.as_deref());
     let plain = match &item.kind {
-        Kind::Text(text) | Kind::Edit { target: Target { id: Some(_), .. }, new: text } => return bodies(config, text),
+        Kind::Text(text) | Kind::Edit { target: Target { id: Some(_), .. }, new: text } => return bodies(text),
         Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
         Kind::File(file) => match &file.url {
             Some(url) => url.clone(),
-            None => return bodies(config, &file_as_text((**file).clone(), &say)),
+            None => return bodies(&file_as_text((**file).clone(), &say)),
         },
         Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
         Kind::Location { uri, text: None } => uri.clone(),
@@ -199,11 +200,7 @@ pub fn content(config: &MucConfig, item: &Item) -> Vec<Body> {
         }
         _ => return Vec::new(),
     };
-    bodies(config, &Text::plain(plain))
-}
-
-fn bodies(config: &MucConfig, text: &Text) -> Vec<Body> {
-    rich::bodies(text, "", &Writing { domain: &config.domain, features: Features::default() })
+    bodies(&Text::plain(plain))
 }
 
 fn payloads(kind: &Kind) -> Vec<Element> {

@@ -121,7 +121,7 @@ fn body(marked: Marked, nodes: &[Node], before: &str, writing: &Writing<'_>) -> 
     let marked = marked.behind(before);
     let text = marked.text();
     let mut payloads = Vec::new();
-    if styling::misleads(&marked, &styling::parse(&text), from) {
+    if text.contains(styling::SIGNS) && styling::misleads(&marked, &styling::parse(&text), from) {
         payloads.push(Element::bare("unstyled", ns::STYLING));
     }
     payloads.extend(spoiler::write(nodes));

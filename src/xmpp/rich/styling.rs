@@ -5,6 +5,9 @@ use portway_bridges::api::rich::html::is_language;
 
 use super::marked::{BLOCKS, CODE, EMPHASIS, Marked, SPOILER, STRIKE, STRONG};
 
+/// Without any of these in it, a text has no marks.
+pub const SIGNS: [char; 5] = ['*', '_', '~', '`', '>'];
+
 /// The sign around preformatted lines.
 const FENCE: [char; 3] = ['`'; 3];
 

@@ -13,7 +13,7 @@ use crate::xmpp::xml;
 #[must_use]
 pub fn write(nodes: &[Node], mention: &dyn Fn(&Who) -> Option<String>) -> Element {
     let mut tree = Tree { open: vec![Element::bare("body", ns::XHTML)] };
-    walk(nodes, &Dialect { mention, spoiler: None, xhtml: true }, &mut tree);
+    walk(nodes, &Dialect { mention, spoiler: None, schemes: &[], xhtml: true }, &mut tree);
     while tree.open.len() > 1 {
         tree.close("");
     }

@@ -22,7 +22,8 @@ fn shown(html: &str) -> String {
     show(&from_html(html))
 }
 
-const DIALECT: Dialect<'_> = Dialect { mention: &|_| None, spoiler: Some("data-mx-spoiler"), xhtml: false };
+const DIALECT: Dialect<'_> =
+    Dialect { mention: &|_| None, spoiler: Some("data-mx-spoiler"), schemes: &[], xhtml: false };
 
 #[test]
 fn what_people_and_programs_send() {

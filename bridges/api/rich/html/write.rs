@@ -1,5 +1,6 @@
 //! From the tree to HTML.
 
+use super::super::write::same_link;
 use super::super::{Mark, Node, Who};
 
 /// What differs between those who read it.
@@ -8,6 +9,8 @@ pub struct Dialect<'a> {
     pub mention: &'a dyn Fn(&Who) -> Option<String>,
     /// The attribute by which a `span` is hidden until somebody wants to read it. Without one, signs stand around it.
     pub spoiler: Option<&'static str>,
+    /// The schemes of links that readers let through; empty where all do. Of others the address is text.
+    pub schemes: &'static [&'static str],
     /// Whether it is XHTML-IM (XEP-0071), which has no elements for what only looks, and no numbers for lists.
     pub xhtml: bool,
 }
@@ -121,7 +124,15 @@ impl Writer<'_, '_> {
                 let at = usize::from(*level).clamp(1, HEADINGS.len()) - 1;
                 self.element(HEADINGS[at], None, inner);
             }
-            Mark::Link(url) => self.element("a", Some(("href", url)), inner),
+            Mark::Link(url) if self.passes(url) => self.element("a", Some(("href", url)), inner),
+            Mark::Link(url) => {
+                self.nodes(inner);
+                let mut shown = String::new();
+                flatten(inner, &mut shown);
+                if !same_link(shown.trim(), url) {
+                    self.text(&format!(" ({url})"));
+                }
+            }
             Mark::Mention(who) => match (self.dialect.mention)(who) {
                 Some(url) => self.element("a", Some(("href", &url)), inner),
                 None => self.nodes(inner),
@@ -140,6 +151,12 @@ impl Writer<'_, '_> {
             Mark::Preformatted(language) => self.preformatted(language.as_deref().filter(|_| !xhtml), inner),
         }
         self.fresh |= mark.is_block();
+    }
+
+    fn passes(&self, url: &str) -> bool {
+        let scheme = url.split(':').next().unwrap_or_default();
+        let known = self.dialect.schemes;
+        known.is_empty() || known.iter().any(|known| known.eq_ignore_ascii_case(scheme))
     }
 
     fn preformatted(&mut self, language: Option<&str>, inner: &[Node]) {
