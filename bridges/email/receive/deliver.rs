@@ -186,7 +186,7 @@ fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &L
             None => say(Sentence::new("email.no-text")),
         });
     }
-    let rich = letter.rich.as_ref().and_then(|rich| {
+    let rich = letter.rich.as_ref().filter(|_| !letter.text.is_empty()).and_then(|rich| {
         let line = |line: &String| Node::Text(format!("{line}\n"));
         let mut nodes: Vec<Node> = lines[..before].iter().map(line).collect();
         nodes.extend(rich.nodes().iter().cloned());
