@@ -1,6 +1,7 @@
 //! Pure: from events of a chat of two to message stanzas.
 
 use minidom::Element;
+use portway_bridges::api::rich::Who;
 use portway_bridges::api::{Chat, EventId, Failed, Kind, Membership, Sentence, Target, Text, Timestamp, UserId};
 
 use super::address;
@@ -172,7 +173,8 @@ impl Chatting<'_> {
 
     /// A text as messages, with these payloads on the first.
     fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
-        let writing = Writing { domain: self.context.domain, features: self.context.features };
+        let mention = |who: &Who| rich::uri(who, self.context.domain);
+        let writing = Writing { mention: &mention, features: self.context.features };
         let bodies = rich::bodies(text, "", &writing);
         let mut stanzas = Vec::with_capacity(bodies.len());
         for (n, body) in bodies.into_iter().enumerate() {

@@ -4,7 +4,7 @@ use minidom::Element;
 use portway_bridges::api::{EventId, Kind, Membership, Sentence, Target, Text, Timestamp};
 
 use super::room::{Room, Session};
-use super::{Muc, MucConfig, build, failed, ns, people};
+use super::{Muc, MucConfig, build, failed, mention, ns, people};
 use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
 use crate::route::key;
@@ -74,7 +74,7 @@ impl Muc {
                     room.record(id, item, config.history_len);
                 }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
-                let said = content(config, item, Features::default());
+                let said = content(config, room, item, Features::default());
                 for session in room.sessions.values() {
                     out.extend(message(config, room, session, id, item, &said, late.as_deref()));
                 }
@@ -158,8 +158,8 @@ pub fn message(
         let mut stanza = OutStanza::new(StanzaKind::Message, &from, &session.jid, Some("groupchat"), Some(&id));
         if let Some(body) = said.get(n) {
             stanza.push(xml::text("body", NS_CLIENT, &body.text));
-            for payload in &body.payloads {
-                stanza.push(payload.clone());
+            for payload in body.payloads.iter().cloned().chain(mention::own(body, session)) {
+                stanza.push(payload);
             }
         }
         if n == 0 {
@@ -181,8 +181,9 @@ pub fn message(
 }
 
 /// The text of an event, if it has one: as bodies of one message each, for a client that knows this.
-pub fn content(config: &MucConfig, item: &Item, features: Features) -> Vec<Body> {
-    let bodies = |text: &Text| rich::bodies(text, "", &Writing { domain: &config.domain, features });
+pub fn content(config: &MucConfig, room: &Room, item: &Item, features: Features) -> Vec<Body> {
+    let writing = Writing { mention: &|_| None, features };
+    let bodies = |text: &Text| rich::bodies(&mention::outward(room, text), "", &writing);
     let say = |sentence: &Sentence| config.texts.text(sentence, item.meta.lang.as_deref());
     let plain = match &item.kind {
         Kind::Text(text) | Kind::Edit { target: Target { id: Some(_), .. }, new: text } => return bodies(text),

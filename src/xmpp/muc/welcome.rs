@@ -79,7 +79,7 @@ fn history(config: &MucConfig, room: &Room, session: &Session, stanza: &Stanza, 
             break;
         }
         let stamp = stamp(item.at);
-        let said = super::render::content(config, item, Features::default());
+        let said = super::render::content(config, room, item, Features::default());
         let rendered = super::render::message(config, room, session, *id, item, &said, Some(&stamp));
         let size: usize = rendered.iter().map(|stanza| stanza.element().text().len() + 300).sum();
         if size > chars {

@@ -53,8 +53,8 @@ pub struct Features {
 /// What writing needs to know.
 #[derive(Clone, Copy)]
 pub struct Writing<'a> {
-    /// The component's domain, in which mentioned people have their addresses.
-    pub domain: &'a Domain,
+    /// The address of somebody who is mentioned ([`uri`]), where the reader may know it.
+    pub mention: &'a dyn Fn(&Who) -> Option<String>,
     /// What the reader's client knows.
     pub features: Features,
 }
@@ -66,6 +66,8 @@ pub struct Body {
     pub text: String,
     /// Elements beside it.
     pub payloads: Vec<Element>,
+    /// Who is mentioned where, in code points.
+    pub mentions: Vec<(Range<usize>, Who)>,
 }
 
 /// A text as bodies of one message each, none longer than [`MAX_BODY`]. `before` is put in front of the first, and its signs
@@ -118,19 +120,17 @@ fn typed(text: &str) -> Option<Rich> {
 
 fn body(marked: Marked, nodes: &[Node], before: &str, writing: &Writing<'_>) -> Body {
     let from = before.chars().count();
-    let marked = marked.behind(before);
+    let mut marked = marked.behind(before);
     let text = marked.text();
     let mut payloads = Vec::new();
     if text.contains(styling::SIGNS) && styling::misleads(&marked, &styling::parse(&text), from) {
         payloads.push(Element::bare("unstyled", ns::STYLING));
     }
     payloads.extend(spoiler::write(nodes));
-    for (range, who) in marked.mentions.iter().take(MENTIONS) {
-        if let Some(uri) = uri(who, writing.domain) {
-            let (begin, end) = (range.start.to_string(), range.end.to_string());
-            let attributes = [("type", "mention"), ("begin", &*begin), ("end", &*end), ("uri", &*uri)];
-            payloads.push(xml::element("reference", ns::REFERENCE, &attributes));
-        }
+    let mut mentions = std::mem::take(&mut marked.mentions);
+    mentions.truncate(MENTIONS);
+    for (range, who) in &mentions {
+        payloads.extend((writing.mention)(who).map(|uri| reference(range, &uri)));
     }
     if writing.features.markup {
         payloads.extend(markup::write(&marked).filter(is_small));
@@ -140,9 +140,9 @@ fn body(marked: Marked, nodes: &[Node], before: &str, writing: &Writing<'_>) -> 
         if !before.is_empty() {
             nodes.insert(0, Node::Text(before.to_owned()));
         }
-        payloads.extend(Some(xhtml::write(&nodes, &|who| uri(who, writing.domain))).filter(is_small));
+        payloads.extend(Some(xhtml::write(&nodes, writing.mention)).filter(is_small));
     }
-    Body { text, payloads }
+    Body { text, payloads, mentions }
 }
 
 /// Whether a stanza has room for this beside its text: servers take 256 KiB in all.
@@ -150,8 +150,16 @@ fn is_small(element: &Element) -> bool {
     String::from(element).len() <= BESIDE
 }
 
-/// The address of somebody who is mentioned (RFC 5122).
-fn uri(who: &Who, domain: &Domain) -> Option<String> {
+/// Says that somebody is mentioned (XEP-0372).
+#[must_use]
+pub fn reference(range: &Range<usize>, uri: &str) -> Element {
+    let (begin, end) = (range.start.to_string(), range.end.to_string());
+    xml::element("reference", ns::REFERENCE, &[("type", "mention"), ("begin", &begin), ("end", &end), ("uri", uri)])
+}
+
+/// The address of somebody who is mentioned (RFC 5122), people of the network in this domain.
+#[must_use]
+pub fn uri(who: &Who, domain: &Domain) -> Option<String> {
     let jid = match who {
         Who::Person(person) => domain.address(Some(&address::of_person(person).ok()?), None)?.jid().as_str().to_owned(),
         Who::User(user) => to_stanza::bare_jid(user)?.as_str().to_owned(),

@@ -47,7 +47,7 @@ fn write_with(text: &Text, features: Features) -> Vec<(String, Vec<String>)> {
         write::stanza(&mut out, element);
         String::from_utf8(out).unwrap()
     };
-    let bodies = bodies(text, "", &Writing { domain: &domain, features });
+    let bodies = bodies(text, "", &Writing { mention: &|who| uri(who, &domain), features });
     bodies.iter().map(|body| (body.text.clone(), body.payloads.iter().map(payload).collect())).collect()
 }
 

@@ -31,6 +31,12 @@ fn expect(text: &str, part: &str) -> Result<()> {
     if text.contains(part) { Ok(()) } else { Err(format!("{part} is missing in {text}")) }
 }
 
+/// The nick of whoever said this in a room.
+fn heard_nick(stanza: &minidom::Element) -> Result<String> {
+    let from = stanza.attr("from").and_then(|from| from.split_once('/'));
+    from.map(|(_, nick)| nick.to_owned()).ok_or_else(|| String::from(stanza))
+}
+
 async fn formats(world: &mut World) -> Result<()> {
     let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
     let mut alice_client = Matrix::register(world.matrix, "alice").await?;
@@ -49,6 +55,14 @@ async fn formats(world: &mut World) -> Result<()> {
         romeo.say_in(&muc, &format!("room-signs-{round}"), &format!("_{round}_ in a room")).await?;
         let seen = content(&mut alice_client, &us, &format!("_{round}_ in a room")).await?;
         expect(&seen.to_string(), &format!("<em>{round}</em> in a room"))?;
+        // Whoever is called by their nick there is mentioned.
+        alice_client.say(&muc_room, &format!("speaking {round}")).await?;
+        let nick = heard_nick(&romeo.hear(&muc, &format!("speaking {round}")).await?)?;
+        romeo.say_in(&muc, &format!("nick-{round}"), &format!("{nick}: {round}")).await?;
+        let seen = content(&mut alice_client, &us, &format!("{nick}: {round}")).await?;
+        if seen["m.mentions"]["user_ids"] != json!([alice_client.id]) {
+            return Err(seen.to_string());
+        }
         romeo
             .send(&format!(
                 "<message xmlns='jabber:client' to='{them}' type='chat' id='spoiler-{round}'><body>*{round}*</body>\
