@@ -107,6 +107,19 @@ async fn text_goes_both_ways_and_a_receipt_comes_back() {
 }
 
 #[tokio::test]
+async fn literal_signs_stay_literal_and_signs_reach_networks_that_have_no_formats() {
+    let mut house = House::open().await;
+    house.say("m1", "bob%loopback", "&gt; *so*", "").await;
+    assert_eq!(house.item("text").await.body.as_deref(), Some("> *so*"));
+    house.hear("b1", "bob@loopback", "*so*").await;
+    let literal = house.stanza(|stanza| body(stanza) == "*so*").await;
+    assert!(literal.contains("<unstyled xmlns='urn:xmpp:styling:0'/>"), "{literal}");
+    house.hear("b2", "bob@loopback", "2*3*4").await;
+    let none = house.stanza(|stanza| body(stanza) == "2*3*4").await;
+    assert!(!none.contains("unstyled"), "{none}");
+}
+
+#[tokio::test]
 async fn a_planned_stop_takes_what_the_server_still_sends() {
     let mut house = House::open().await;
     let pid = house.child.id().expect("it runs").to_string();

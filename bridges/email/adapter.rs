@@ -169,6 +169,7 @@ impl Adapter for EmailAdapter {
         let silence = self.0.config.batch;
         Capabilities {
             reply: true,
+            rich: true,
             emote: true,
             subject: true,
             max_text: usize::MAX,

@@ -1,6 +1,7 @@
 //! Pure: what the lines of a batch say together, and which of them are orders.
 
-use crate::api::{Kind, Outbound, Style};
+use crate::api::rich::Node;
+use crate::api::{Kind, Outbound, Rich, Style};
 
 /// Sends what waits.
 pub const SEND: &str = "/send";
@@ -18,6 +19,8 @@ pub struct Composed {
     pub subject: Option<String>,
     /// The text; empty where nothing was said but a subject.
     pub text: String,
+    /// The same as a tree, where something in it is formatted.
+    pub rich: Option<Rich>,
     /// The Message-ID that is answered.
     pub reply: Option<String>,
     /// The conversation, as the user's client calls it.
@@ -26,41 +29,61 @@ pub struct Composed {
 
 /// Puts lines together.
 pub fn compose(out: &[Outbound], name: &str) -> Composed {
-    let mut lines = Vec::new();
+    // What each says, and the same formatted.
+    let mut lines: Vec<(String, Vec<Node>)> = Vec::new();
+    let plain = |text: &str| (text.to_owned(), vec![Node::Text(text.to_owned())]);
     let mut composed = Composed::default();
     for outbound in out {
         let Kind::Text(text) = &outbound.kind else { continue };
         composed.subject = composed.subject.or_else(|| text.subject.clone());
         composed.reply = composed.reply.or_else(|| text.reply.as_ref()?.id.as_ref().map(ToString::to_string));
         composed.thread = composed.thread.or_else(|| text.thread.as_ref().map(ToString::to_string));
-        let body = match text.style {
-            Style::Emote => {
-                lines.push(format!("* {name} {}", text.body));
-                continue;
-            }
-            Style::Normal | Style::Notice => text.body.as_str(),
-        };
-        let (first, rest) = body.split_once('\n').unwrap_or((body, ""));
+        let formatted = text.rich.as_ref().map(|rich| rich.nodes().to_vec());
+        let mut said = (text.body.clone(), formatted.unwrap_or_else(|| vec![Node::Text(text.body.clone())]));
+        if text.style == Style::Emote {
+            let who = format!("* {name} ");
+            said.0.insert_str(0, &who);
+            said.1.insert(0, Node::Text(who));
+            lines.push(said);
+            continue;
+        }
+        let (first, rest) = text.body.split_once('\n').unwrap_or((&text.body, ""));
         match first.strip_prefix("/subject ").map(str::trim).filter(|subject| !subject.is_empty()) {
             Some(subject) => {
                 composed.subject = Some(subject.to_owned());
                 if !rest.is_empty() {
-                    lines.push(rest.to_owned());
+                    lines.push(plain(rest));
                 }
             }
-            None => lines.push(body.to_owned()),
+            None => lines.push(said),
         }
     }
-    let text = lines.join("\n");
+    let text = joined(&lines);
     // People who are used to such gateways write the subject as the first line.
     match text.strip_prefix("Subject: ").and_then(|rest| rest.split_once('\n')) {
         Some((subject, body)) if composed.subject.is_none() && !body.trim().is_empty() => {
             composed.subject = Some(subject.trim().to_owned());
             composed.text = body.trim_start_matches('\n').to_owned();
+            let (first, _) = lines.remove(0);
+            if let Some((_, rest)) = first.split_once('\n') {
+                lines.insert(0, plain(rest.trim_start_matches('\n')));
+            }
         }
         _ => composed.text = text,
     }
+    let mut nodes = Vec::new();
+    for (_, line) in lines {
+        if !nodes.is_empty() {
+            nodes.push(Node::Text("\n".to_owned()));
+        }
+        nodes.extend(line);
+    }
+    composed.rich = Rich::new(nodes);
     composed
+}
+
+fn joined(lines: &[(String, Vec<Node>)]) -> String {
+    lines.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join("\n")
 }
 
 /// The order that a message is, if it is one.
@@ -107,6 +130,23 @@ mod tests {
             let composed = compose(&lines(texts), "R");
             assert_eq!((composed.subject.as_deref(), composed.text.as_str()), (subject, text), "{texts:?}");
         }
+    }
+
+    #[test]
+    fn what_is_formatted_stays_so_beside_other_lines() {
+        use crate::api::rich::Mark;
+        let text = |text: &str| Node::Text(text.to_owned());
+        let strong = || Node::Part(Mark::Strong, vec![text("b")]);
+        let mut out = lines(&["Subject: S\nx *literal*", "*b*", "c", "*b*"]);
+        for n in [1, 3] {
+            let style = if n == 3 { Style::Emote } else { Style::Normal };
+            out[n].kind = Kind::Text(Text { rich: Rich::new(vec![strong()]), style, ..Text::plain("*b*") });
+        }
+        let composed = compose(&out, "R");
+        assert_eq!((composed.subject.as_deref(), composed.text.as_str()), (Some("S"), "x *literal*\n*b*\nc\n* R *b*"));
+        let nodes = [text("x *literal*\n"), strong(), text("\nc\n* R "), strong()];
+        assert_eq!(composed.rich.unwrap().nodes(), nodes);
+        assert_eq!(compose(&lines(&["*a*"]), "R").rich, None);
     }
 
     #[test]

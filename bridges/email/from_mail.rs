@@ -6,7 +6,8 @@ use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders, PartType};
 use sha2::{Digest, Sha256};
 
 use super::{address, html, quote};
-use crate::api::{PersonId, Timestamp};
+use crate::api::rich::from_html;
+use crate::api::{PersonId, Rich, Timestamp};
 
 /// The most parts that are looked at; a mail with more is shown as one attachment.
 const PARTS: usize = 1000;
@@ -49,6 +50,9 @@ pub struct Letter {
     pub at: Timestamp,
     /// The new part of its text.
     pub text: String,
+    /// The same as a tree: what is quoted in it, and of a mail that has only HTML what is formatted, where nothing of it is
+    /// left out.
+    pub rich: Option<Rich>,
     /// Attachments, in words.
     pub attachments: Vec<String>,
     /// Whether text was left out: quotes, a signature, or what is too long.
@@ -74,6 +78,7 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         subject: None,
         at: now,
         text: String::new(),
+        rich: None,
         attachments: Vec::new(),
         trimmed: false,
         too_long: false,
@@ -83,9 +88,21 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         return Letter { attachments: vec!["message/rfc822".to_owned()], trimmed: true, ..headers_of(raw, empty, now) };
     };
     let mut letter = head(&mail, empty, now);
-    let (found, from_strays) = body(&mail);
-    let (text, trimmed) = quote::trim(&clean(&found));
+    let Body { text: found, from_strays, html } = body(&mail);
+    let (mut text, trimmed) = quote::trim(&clean(&found));
+    // Quotes and signatures are found in text; where there are none, what is formatted stays.
+    if let (Some(html), false) = (html, trimmed)
+        && let Some(rich) = Rich::new(from_html(html))
+        && rich.text().len() <= TEXT
+    {
+        text = rich.text();
+        letter.rich = Some(rich);
+    }
     letter.too_long = text.len() > TEXT;
+    // Also of HTML, whose text has the same sign for what is quoted.
+    if letter.rich.is_none() && !letter.too_long {
+        letter.rich = Rich::new(quote::tree(&text));
+    }
     letter.text = text;
     if letter.too_long {
         letter.text.truncate(letter.text.floor_char_boundary(TEXT));
@@ -108,7 +125,7 @@ fn stray(part: &mail_parser::MessagePart<'_>) -> bool {
 /// The whole text of a mail, in pieces that can be passed on; what was trimmed included.
 pub fn whole(raw: &[u8]) -> Vec<String> {
     let Some(mail) = parse(raw) else { return Vec::new() };
-    let text = clean(&body(&mail).0);
+    let text = clean(&body(&mail).text);
     let mut rest = text.trim_end();
     let mut pieces = Vec::new();
     while !rest.is_empty() && pieces.len() < PIECES {
@@ -211,14 +228,28 @@ fn markers(raw: &[u8]) -> usize {
     embedded + raw.split(|byte| *byte == b'\n').filter(begins).count()
 }
 
-/// The plain text, or where there is none the text of the HTML, or else what a broken mail has; and whether it is that.
-fn body(mail: &Message<'_>) -> (String, bool) {
+/// The text of a mail.
+struct Body<'a> {
+    text: String,
+    /// Whether it is only what a broken mail has.
+    from_strays: bool,
+    /// The HTML that it comes from, where it comes from that alone.
+    html: Option<&'a str>,
+}
+
+/// The plain text, or where there is none the text of the HTML, or else what a broken mail has.
+fn body<'a>(mail: &'a Message<'_>) -> Body<'a> {
     let mut text = String::new();
-    for part in mail.text_bodies() {
+    let mut only = None;
+    for (n, part) in mail.text_bodies().enumerate() {
         let piece = match &part.body {
             PartType::Text(text) => text.to_string(),
             PartType::Html(source) => html::to_text(source),
             _ => continue,
+        };
+        only = match &part.body {
+            PartType::Html(source) if n == 0 => Some(source.as_ref()),
+            _ => None,
         };
         if !text.is_empty() && !piece.trim().is_empty() {
             text.push('\n');
@@ -232,13 +263,13 @@ fn body(mail: &Message<'_>) -> (String, bool) {
             if let PartType::Html(source) = &part.body {
                 let seen = html::to_text(source);
                 if !seen.trim().is_empty() {
-                    return (seen, false);
+                    return Body { text: seen, from_strays: false, html: Some(source) };
                 }
             }
         }
     }
     if !text.trim().is_empty() {
-        return (text, false);
+        return Body { text, from_strays: false, html: only };
     }
     for part in mail.attachments().filter(|part| stray(part)) {
         text.push_str(&match &part.body {
@@ -247,7 +278,7 @@ fn body(mail: &Message<'_>) -> (String, bool) {
             _ => String::from_utf8_lossy(part.contents()).into_owned(),
         });
     }
-    (text, true)
+    Body { text, from_strays: true, html: None }
 }
 
 fn describe(part: &mail_parser::MessagePart<'_>) -> String {
@@ -332,11 +363,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::api::rich::{Mark, Node};
 
     const NOW: Timestamp = Timestamp(1_780_000_000_000);
 
     fn mail(text: &str) -> Letter {
         read(text.replace('\n', "\r\n").as_bytes(), NOW)
+    }
+
+    #[test]
+    fn a_mail_of_html_alone_keeps_its_formats() {
+        let head = "From: a@x.org\nContent-Type: text/html; charset=utf-8\n\n";
+        let letter = mail(&format!("{head}<p>Hello <b>you</b>,</p><p>see <a href='https://x.example/'>here</a>.</p>"));
+        assert_eq!(letter.text, "Hello *you*,\n\nsee here (https://x.example/).");
+        assert_eq!(letter.rich.as_ref().map(Rich::text), Some(letter.text));
+        // Quotes are left out of the text, and its formats with them.
+        let letter = mail(&format!(
+            "{head}<p><b>Yes.</b></p>On 1 May 2026, Bob wrote:<blockquote>Do you *really*?</blockquote>"
+        ));
+        assert_eq!((letter.text.as_str(), letter.rich, letter.trimmed), ("Yes.\n[...]", None, true));
+        // With a plain text beside it, that one is read: what is quoted is, and no other sign means anything.
+        let letter = mail("From: a@x.org\n\n> *old*\n*new*");
+        let nodes = letter.rich.map(Rich::into_nodes);
+        let old = vec![Node::Text("*old*".into())];
+        assert_eq!(nodes, Some(vec![Node::Part(Mark::Quote, old), Node::Text("*new*".into())]));
     }
 
     #[test]
@@ -363,7 +413,7 @@ mod tests {
              <p>Hello <i>you</i></p>\n--x\nContent-Type: image/png; name=\"../../cat.png\"\nContent-Disposition: attachment\n\
              Content-Transfer-Encoding: base64\n\nAAAA\n--x--\n",
         );
-        assert_eq!(letter.text, "Hello you");
+        assert_eq!(letter.text, "Hello _you_");
         assert_eq!(letter.attachments, ["cat.png, image/png, 3 B"]);
     }
 

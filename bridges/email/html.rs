@@ -1,4 +1,6 @@
-//! From HTML to text, in one pass and in linear time: no tree, no recursion, nothing fetched.
+//! From HTML to text as it is read without formats: the quotes of mails are recognised in it. One pass, linear time.
+
+use crate::api::rich::html::{Token, Tokens, entity};
 
 /// The longest text that is made.
 const MOST: usize = 1 << 20;
@@ -6,122 +8,47 @@ const MOST: usize = 1 << 20;
 /// How deep lists and quotes are indented at most.
 const DEEPEST: usize = 8;
 
-/// The readable text of HTML.
+/// The readable text of HTML, without signs for what is formatted in it.
 pub fn to_text(html: &str) -> String {
     let mut out = Writer::default();
-    let mut rest = html;
-    let mut hidden: Option<&'static str> = None;
     let mut link: Option<(String, usize)> = None;
-    let mut broken = false;
-    let mut open_comment = false;
-    while let Some(at) = rest.find('<') {
-        if hidden.is_none() {
-            out.text(&rest[..at]);
-        }
-        rest = &rest[at..];
-        if let Some(comment) = rest.strip_prefix("<!--") {
-            // One that never ends hides nothing, and then none behind it ends: they are not all searched to the end.
-            let end = if open_comment { None } else { comment.find("-->") };
-            open_comment |= end.is_none();
-            rest = end.map_or(comment, |end| &comment[end + 3..]);
-            continue;
-        }
-        let end = if broken { None } else { tag_end(rest) };
-        // Where one tag never ends, none behind it does: looking again for each would take forever.
-        broken |= end.is_none() && looks_like_tag(rest);
-        let Some(end) = end else {
-            // A lone "<" is text.
-            if hidden.is_none() {
-                out.text("<");
-            }
-            rest = &rest[1..];
-            continue;
-        };
-        let tag = &rest[1..end];
-        rest = &rest[end + 1..];
-        let (closing, tag) = tag.strip_prefix('/').map_or((false, tag), |tag| (true, tag));
-        let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-        if let Some(name_hidden) = hidden {
-            // A body ends a head that was never closed.
-            if (closing && name == name_hidden) || name == "body" {
-                hidden = None;
-            }
-            continue;
-        }
-        match (name.as_str(), closing) {
-            ("script", false) => hidden = Some("script"),
-            ("style", false) => hidden = Some("style"),
-            ("head", false) => hidden = Some("head"),
-            ("title", false) => hidden = Some("title"),
-            ("br", _) => out.line(),
-            ("p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "table" | "pre" | "hr", _) => out.paragraph(),
-            ("div" | "tr" | "section" | "article" | "header" | "footer" | "dt" | "dd", _) => out.line_if_needed(),
-            ("ul" | "ol", false) => out.deeper(true),
-            ("ul" | "ol", true) => out.deeper(false),
-            ("li", false) => out.item(),
-            ("td" | "th", true) => out.text(" \t "),
-            ("blockquote", false) => out.quote(true),
-            ("blockquote", true) => out.quote(false),
-            ("a", false) => link = attribute(tag, "href").map(|href| (href, out.text.len())),
-            ("a", true) => {
-                if let Some((href, from)) = link.take() {
-                    let shown = out.text.get(from..).unwrap_or_default().trim().to_owned();
-                    let useful = ["http://", "https://", "mailto:"].iter().any(|scheme| href.starts_with(scheme));
-                    let plain = href.trim_start_matches("mailto:").trim_end_matches('/');
-                    if useful && !shown.contains(plain) {
-                        out.text(&format!(" <{plain}>"));
+    for token in Tokens::new(html) {
+        match token {
+            Token::Text(raw) => out.text(raw),
+            Token::Open(tag) => match tag.name.as_str() {
+                "ul" | "ol" => out.deeper(true),
+                "li" => out.item(),
+                "blockquote" => out.quote(true),
+                "a" => link = tag.attribute("href").map(|href| (href, out.text.len())),
+                "img" => {
+                    if let Some(alt) = tag.attribute("alt").filter(|alt| !alt.trim().is_empty()) {
+                        out.words(&format!("[{}]", alt.trim()));
                     }
                 }
-            }
-            ("img", _) => {
-                if let Some(alt) = attribute(tag, "alt").filter(|alt| !alt.trim().is_empty()) {
-                    out.text(&format!("[{}]", alt.trim()));
+                name => out.element(name),
+            },
+            Token::Close(name) => match name.as_str() {
+                "ul" | "ol" => out.deeper(false),
+                "td" | "th" => out.words(" \t "),
+                "blockquote" => out.quote(false),
+                "a" => {
+                    if let Some((href, from)) = link.take() {
+                        let shown = out.text.get(from..).unwrap_or_default().trim().to_owned();
+                        let useful = ["http://", "https://", "mailto:"].iter().any(|scheme| href.starts_with(scheme));
+                        let plain = href.trim_start_matches("mailto:").trim_end_matches('/');
+                        if useful && !shown.contains(plain) {
+                            out.words(&format!(" <{plain}>"));
+                        }
+                    }
                 }
-            }
-            _ => {}
+                name => out.element(name),
+            },
         }
         if out.text.len() >= MOST {
             break;
         }
     }
-    if hidden.is_none() && out.text.len() < MOST {
-        out.text(rest);
-    }
     out.finish()
-}
-
-/// Where a tag ends, minding quoted attributes. `None` where it is no tag.
-fn tag_end(text: &str) -> Option<usize> {
-    if !looks_like_tag(text) {
-        return None;
-    }
-    let mut quote = None;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match (quote, byte) {
-            (None, b'>') => return Some(at),
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (Some(open), byte) if open == byte => quote = None,
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Whether this `<` begins a tag.
-fn looks_like_tag(text: &str) -> bool {
-    text.as_bytes().get(1).is_some_and(|second| second.is_ascii_alphabetic() || matches!(second, b'/' | b'!' | b'?'))
-}
-
-/// The value of an attribute.
-fn attribute(tag: &str, name: &str) -> Option<String> {
-    let lower = tag.to_ascii_lowercase();
-    let at = lower.find(&format!("{name}="))? + name.len() + 1;
-    let value = tag.get(at..)?;
-    let value = match value.chars().next()? {
-        quote @ ('"' | '\'') => value[1..].split(quote).next()?,
-        _ => value.split([' ', '>', '\t', '\n']).next()?,
-    };
-    Some(entities(value))
 }
 
 #[derive(Default)]
@@ -134,7 +61,21 @@ struct Writer {
 
 impl Writer {
     fn text(&mut self, raw: &str) {
-        for word in entities(raw).split_inclusive(|c: char| c.is_whitespace() && c != '\u{a0}') {
+        self.words(&entity::decode(raw));
+    }
+
+    /// Begins or ends an element that means nothing but where lines end.
+    fn element(&mut self, name: &str) {
+        match name {
+            "br" => self.line(),
+            "p" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "table" | "pre" | "hr" => self.paragraph(),
+            "div" | "tr" | "section" | "article" | "header" | "footer" | "dt" | "dd" => self.line_if_needed(),
+            _ => {}
+        }
+    }
+
+    fn words(&mut self, text: &str) {
+        for word in text.split_inclusive(|c: char| c.is_whitespace() && c != '\u{a0}') {
             let trimmed = word.trim_matches(|c: char| c.is_whitespace() && c != '\u{a0}');
             if !trimmed.is_empty() {
                 if self.space && !self.at_line_start() {
@@ -200,76 +141,6 @@ impl Writer {
         let lines: Vec<&str> = self.text.lines().map(str::trim_end).collect();
         lines.join("\n").trim().to_owned()
     }
-}
-
-/// Replaces entities: the named ones that mails use, and numbers.
-fn entities(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find('&') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let name_end = rest.bytes().take(12).position(|byte| byte == b';');
-        let found = name_end.and_then(|end| entity(&rest[1..end]).map(|c| (c, end)));
-        match found {
-            Some((c, end)) => {
-                out.push(c);
-                rest = &rest[end + 1..];
-            }
-            None => {
-                out.push('&');
-                rest = &rest[1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn entity(name: &str) -> Option<char> {
-    if let Some(number) = name.strip_prefix('#') {
-        let code = match number.strip_prefix(['x', 'X']) {
-            Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-            None => number.parse().ok()?,
-        };
-        return char::from_u32(code);
-    }
-    Some(match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        "nbsp" => '\u{a0}',
-        "auml" => 'ä',
-        "ouml" => 'ö',
-        "uuml" => 'ü',
-        "Auml" => 'Ä',
-        "Ouml" => 'Ö',
-        "Uuml" => 'Ü',
-        "szlig" => 'ß',
-        "eacute" => 'é',
-        "egrave" => 'è',
-        "agrave" => 'à',
-        "ccedil" => 'ç',
-        "ntilde" => 'ñ',
-        "euro" => '€',
-        "ndash" => '–',
-        "mdash" => '—',
-        "hellip" => '…',
-        "laquo" => '«',
-        "raquo" => '»',
-        "lsquo" => '‘',
-        "rsquo" => '’',
-        "ldquo" => '“',
-        "rdquo" => '”',
-        "bdquo" => '„',
-        "copy" => '©',
-        "reg" => '®',
-        "bull" => '•',
-        "middot" => '·',
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ mod address;
 mod auth;
 mod bounce;
 mod check;
-mod compose;
+pub mod compose;
 mod config;
 mod dkim;
-mod from_mail;
+pub mod from_mail;
 mod html;
 mod outgoing;
 mod quote;
@@ -27,7 +27,7 @@ mod subject;
 mod tests;
 mod thread;
 mod tidy;
-mod to_mail;
+pub mod to_mail;
 
 use std::time::Duration;
 

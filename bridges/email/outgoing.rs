@@ -8,9 +8,9 @@ use super::receive::arrival;
 use super::send::Envelope;
 use super::thread::{self, Known};
 use super::to_mail::{self, Parts};
-use super::{address, bounce, from_mail, report, subject};
+use super::{address, bounce, from_mail, quote, report, subject};
 use crate::api::{
-    Chat, Closed, Condition, Core, Failed, Failure, Inbound, ItemId, Kind, Outbound, PersonId, Receipt, Sentence,
+    Chat, Closed, Condition, Core, Failed, Failure, Inbound, ItemId, Kind, Outbound, PersonId, Receipt, Rich, Sentence,
     Style, Submission, Text, UserId,
 };
 
@@ -88,6 +88,7 @@ async fn letter(
         to: &to,
         subject: &subject,
         text: &letter.text,
+        rich: letter.rich.as_ref(),
         message_id: &message_id,
         references: &references,
         at: first.at,
@@ -181,7 +182,8 @@ async fn show_all(core: &Core, user: &UserId, person: &PersonId, order: &Outboun
         sender: person.clone(),
         sender_name: None,
         at: core.now(),
-        kind: Kind::Text(Text { style: Style::Notice, ..Text::plain(body) }),
+        // What is quoted is shown as quoted.
+        kind: Kind::Text(Text { style: Style::Notice, rich: Rich::new(quote::tree(&body)), ..Text::plain(body) }),
     });
     core.submit(Submission { events: events.collect(), ..Submission::default() }).await?;
     Ok(Receipt::default())

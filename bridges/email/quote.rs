@@ -2,6 +2,8 @@
 //!
 //! Only at the end, only where it is certain, never everything: answers between quotes, code and forwards stay.
 
+use crate::api::rich::{Mark, Node};
+
 /// What stands where something was left out.
 const MARK: &str = "[...]";
 
@@ -28,6 +30,52 @@ pub fn trim(text: &str) -> (String, bool) {
         return (text.trim().to_owned(), false);
     }
     if cut { (format!("{kept}\n{MARK}"), true) } else { (kept, end < lines.len()) }
+}
+
+/// The quotes of a plain text, which every mail program shows by `>` (RFC 3676, section 4.5), as a tree; everything else in it
+/// is literal. Quotes within quotes are at most eight deep.
+pub fn tree(text: &str) -> Vec<Node> {
+    const DEEPEST: usize = 8;
+    let mut open: Vec<Vec<Node>> = vec![Vec::new()];
+    for line in text.lines() {
+        let mut depth = 0;
+        let mut rest = line;
+        while let Some(behind) = rest.strip_prefix('>').filter(|_| depth < DEEPEST) {
+            depth += 1;
+            rest = behind.strip_prefix(' ').unwrap_or(behind);
+        }
+        while open.len() > depth + 1 {
+            close(&mut open);
+        }
+        while open.len() <= depth {
+            open.push(Vec::new());
+        }
+        if let Some(nodes) = open.last_mut() {
+            match nodes.last_mut() {
+                Some(Node::Text(before)) => before.extend([rest, "\n"]),
+                _ => nodes.push(Node::Text(format!("{rest}\n"))),
+            }
+        }
+    }
+    while open.len() > 1 {
+        close(&mut open);
+    }
+    let mut nodes = open.pop().unwrap_or_default();
+    end_of_block(&mut nodes);
+    nodes
+}
+
+fn close(open: &mut Vec<Vec<Node>>) {
+    let (Some(mut inner), Some(around)) = (open.pop(), open.last_mut()) else { return };
+    end_of_block(&mut inner);
+    around.push(Node::Part(Mark::Quote, inner));
+}
+
+/// The last line of a block ends with it.
+fn end_of_block(nodes: &mut [Node]) {
+    if let Some(Node::Text(text)) = nodes.last_mut() {
+        text.pop();
+    }
 }
 
 /// Where the trailing quote starts, its attribution included.
@@ -134,6 +182,20 @@ fn outlook_block(lines: &[&&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotes_are_quotes_and_nothing_else_is_a_sign() {
+        use crate::api::Rich;
+        let text = |text: &str| Node::Text(text.to_owned());
+        let quote = |nodes| Node::Part(Mark::Quote, nodes);
+        assert_eq!(
+            tree("a\n> *b*\n> > c\n>>d\n\ne"),
+            [text("a\n"), quote(vec![text("*b*\n"), quote(vec![text("c\nd")])]), text("\ne")]
+        );
+        let deep = Rich::new(tree(&(">".repeat(5000) + "x"))).unwrap();
+        assert!(deep.text().ends_with('x'));
+        assert_eq!(Rich::new(tree("*a* _b_\n```")), None);
+    }
 
     #[test]
     fn trailing_quotes_go() {

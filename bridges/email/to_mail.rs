@@ -1,10 +1,13 @@
 //! Pure: from lines of chat to a mail. Every value passes a sanitiser before it comes near a header.
 
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, SinglePart};
+use lettre::message::{Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
+use sha2::{Digest, Sha256};
 
 use super::from_mail::is_id;
-use crate::api::Timestamp;
+use crate::api::rich::html::Dialect;
+use crate::api::rich::to_html;
+use crate::api::{Rich, Timestamp};
 
 /// The longest value of a header that comes from a user, in characters.
 const LONGEST: usize = 200;
@@ -21,6 +24,8 @@ pub struct Parts<'a> {
     pub subject: &'a str,
     /// The text.
     pub text: &'a str,
+    /// The same as a tree, where something in it is formatted: the mail then has both.
+    pub rich: Option<&'a Rich>,
     /// The Message-ID without angle brackets.
     pub message_id: &'a str,
     /// What it refers to, oldest first; the last one is what it answers.
@@ -64,7 +69,40 @@ pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
         .header(ContentType::TEXT_PLAIN)
         .header(ContentTransferEncoding::QuotedPrintable)
         .body(body_text(parts.text));
-    builder.singlepart(body).map(|message| message.formatted()).map_err(|error| error.to_string())
+    let message = match parts.rich {
+        None => builder.singlepart(body),
+        Some(rich) => {
+            let html = SinglePart::builder()
+                .header(ContentType::TEXT_HTML)
+                .header(ContentTransferEncoding::QuotedPrintable)
+                .body(page(rich));
+            let both = MultiPart::builder().kind(MultiPartKind::Alternative).boundary(boundary(parts.message_id));
+            // The best last (RFC 2046, section 5.1.4).
+            builder.multipart(both.singlepart(body).singlepart(html))
+        }
+    };
+    message.map(|message| message.formatted()).map_err(|error| error.to_string())
+}
+
+/// A page that shows the text. Mail has nothing that hides text until somebody wants to read it, so signs say that it should
+/// be; and nobody who is mentioned has a place that a link could lead to.
+fn page(rich: &Rich) -> String {
+    let html = to_html(rich.nodes(), &Dialect { mention: &|_| None, spoiler: None, schemes: &[], xhtml: false });
+    let mut page = String::from("<!DOCTYPE html>\r\n<html><body>");
+    // Mail has lines; in code they mean something.
+    for line in html.split('\n') {
+        page.push_str(line);
+        page.push_str("\r\n");
+    }
+    page.push_str("</body></html>\r\n");
+    page
+}
+
+/// What stands between the parts: always the same for the same mail, and nothing that its text could hold by accident, since
+/// no line of quoted-printable begins so (RFC 2045, section 6.7).
+fn boundary(message_id: &str) -> String {
+    let hash = Sha256::digest(message_id.as_bytes());
+    hash[..12].iter().fold(String::from("=_"), |out, byte| out + &format!("{byte:02x}"))
 }
 
 /// The header by which our own mail is recognised.
@@ -173,6 +211,7 @@ mod tests {
             to: "Bob@example.com",
             subject,
             text,
+            rich: None,
             message_id: "pw.i.7@mail.x",
             references,
             at: Timestamp(1_780_000_000_000),
@@ -199,6 +238,28 @@ mod tests {
             assert!(mail.split("\r\n").any(|found| found == line), "{line} is missing in\n{mail}");
         }
         assert!(!mail.contains("\r\n-- \r\n"), "{mail}");
+    }
+
+    #[test]
+    fn what_is_formatted_is_there_twice() {
+        use crate::api::rich::{Mark, Node};
+        let text = |text: &str| Node::Text(text.to_owned());
+        let rich = Rich::new(vec![
+            Node::Part(Mark::Strong, vec![text("<ö>")]),
+            Node::Part(Mark::Spoiler(None), vec![text("x")]),
+            Node::Part(Mark::Preformatted(Some("c".into())), vec![text("a\n  b")]),
+        ]);
+        let rich = rich.unwrap();
+        let plain = rich.text();
+        let parts = Parts { rich: Some(&rich), ..parts("R", "S", &plain, &[]) };
+        let sent = mail(&parts).unwrap();
+        assert_eq!(sent, mail(&parts).unwrap(), "a repeated attempt sends the same mail");
+        let read = mail_parser::MessageParser::default().parse(&sent).unwrap();
+        assert_eq!(read.body_text(0).unwrap().trim_end(), "*<ö>*||x||\n```c\na\n  b\n```".replace('\n', "\r\n"));
+        let html = "<!DOCTYPE html>\n<html><body><strong>&lt;ö&gt;</strong>||x||\
+                    <pre><code class=\"language-c\">a\n  b</code></pre>\n</body></html>";
+        assert_eq!(read.body_html(0).unwrap().replace("\r\n", "\n").trim_end(), html);
+        assert_eq!((read.text_body.len(), read.html_body.len(), read.attachments.len()), (1, 1, 0));
     }
 
     /// The names of the headers of a mail.

@@ -224,6 +224,7 @@ impl Adapter for MatrixAdapter {
             reaction: true,
             retract: true,
             displayed: true,
+            rich: true,
             emote: true,
             subject: false,
             typing: true,

@@ -118,7 +118,7 @@ impl State {
 
     /// What an event is on Matrix.
     fn events(&self, out: &Outbound) -> Vec<Wire> {
-        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind) };
+        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind, &self.ghosts) };
         let text = |sentence: &Sentence| self.core().map(|core| core.text(sentence, None)).unwrap_or_default();
         let why = text(&failed.sentence);
         vec![Wire::Message(to_matrix::notice(&text(&Sentence::new("matrix.not-delivered").with("why", why))))]

@@ -246,10 +246,10 @@ pub async fn follow(
     sender: &PersonId,
 ) -> Result<Option<Kind>, Failure> {
     let next = event.content["replacement_room"].as_str().filter(|next| id::read_room(next).is_some());
-    let Some(next) = next else { return Ok(from_matrix::message(event)) };
+    let Some(next) = next else { return Ok(from_matrix::message(event, &state.ghosts)) };
     let Context::Direct { user, person } = context else {
         state.core()?.put(&via_key(next), Some(sender.server().into())).await.map_err(|error| stored(&error))?;
-        return Ok(from_matrix::message(event));
+        return Ok(from_matrix::message(event, &state.ghosts));
     };
     let (Ok(user), Some(person)) = (UserId::parse(user), id::read_person(person)) else { return Ok(None) };
     state.set_context(next, context.clone()).await?;

@@ -4,6 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::id::Ghosts;
+use super::rich;
 use crate::api::{File, ItemId, Kind, Style, Target, Text};
 
 /// A transaction of the homeserver. Its items stay unread here: one that is nested too deep, or holds half a surrogate
@@ -70,10 +72,10 @@ pub struct Event {
 }
 
 /// What a message says. `None` where it says nothing.
-pub fn message(event: &Event) -> Option<Kind> {
+pub fn message(event: &Event, ghosts: &Ghosts) -> Option<Kind> {
     match event.type_.as_str() {
-        "m.room.message" => room_message(&event.content),
-        "m.sticker" => Some(Kind::File(Box::new(file(&event.content)))),
+        "m.room.message" => room_message(&event.content, ghosts),
+        "m.sticker" => Some(Kind::File(Box::new(file(&event.content, ghosts)))),
         "m.room.redaction" => {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
@@ -92,18 +94,18 @@ pub fn message(event: &Event) -> Option<Kind> {
     }
 }
 
-fn room_message(content: &Value) -> Option<Kind> {
+fn room_message(content: &Value, ghosts: &Ghosts) -> Option<Kind> {
     let relation = &content["m.relates_to"];
     if relation["rel_type"] == "m.replace" {
         let target = Target::by_id(relation["event_id"].as_str()?);
         let new = &content["m.new_content"];
         if new["msgtype"].as_str().is_some_and(is_file) {
-            let file = file(new);
+            let file = file(new, ghosts);
             let new = file.caption.unwrap_or_else(|| Text::plain(file.name));
             return Some(Kind::Edit { target: Target { caption: true, ..target }, new });
         }
         // A quote is no part of the text, wherever an older client has put it.
-        return Some(Kind::Edit { target, new: text(new, true)? });
+        return Some(Kind::Edit { target, new: text(new, true, ghosts)? });
     }
     let answers = relation["m.in_reply_to"]["event_id"].as_str();
     let root = relation["event_id"].as_str().filter(|root| root.len() <= super::id::MAX);
@@ -112,13 +114,13 @@ fn room_message(content: &Value) -> Option<Kind> {
     let only_shown = thread.is_some() && relation["is_falling_back"] == true;
     let reply = answers.filter(|_| !only_shown).map(Target::by_id);
     match content["msgtype"].as_str()? {
-        kind if is_file(kind) => Some(Kind::File(Box::new(File { reply, thread, ..file(content) }))),
+        kind if is_file(kind) => Some(Kind::File(Box::new(File { reply, thread, ..file(content, ghosts) }))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
         }),
         _ => {
-            let text = text(content, answers.is_some())?;
+            let text = text(content, answers.is_some(), ghosts)?;
             Some(Kind::Text(Text { reply, thread, ..text }))
         }
     }
@@ -129,7 +131,7 @@ fn is_file(msgtype: &str) -> bool {
     matches!(msgtype, "m.image" | "m.file" | "m.audio" | "m.video")
 }
 
-fn text(content: &Value, reply: bool) -> Option<Text> {
+fn text(content: &Value, reply: bool, ghosts: &Ghosts) -> Option<Text> {
     let body = clean(content["body"].as_str()?);
     let body = if reply { without_fallback(&body) } else { body };
     let style = match content["msgtype"].as_str() {
@@ -137,7 +139,8 @@ fn text(content: &Value, reply: bool) -> Option<Text> {
         Some("m.notice") => Style::Notice,
         _ => Style::Normal,
     };
-    Some(Text { body, style, ..Text::default() })
+    let (body, rich) = rich::read(content, body, ghosts);
+    Some(Text { body, rich, style, ..Text::default() })
 }
 
 /// The body without the quote that older clients put in front of an answer.
@@ -153,11 +156,12 @@ fn without_fallback(body: &str) -> String {
     }
 }
 
-fn file(content: &Value) -> File {
+fn file(content: &Value, ghosts: &Ghosts) -> File {
     let body = content["body"].as_str().map(clean).unwrap_or_default();
     let name = content["filename"].as_str().map(clean);
     // With a name of its own the body is a caption.
-    let caption = name.as_ref().filter(|name| **name != body && !body.is_empty()).map(|_| Text::plain(body.clone()));
+    let caption =
+        name.as_ref().filter(|name| **name != body && !body.is_empty()).and_then(|_| text(content, false, ghosts));
     File {
         name: name.unwrap_or(body),
         media_type: content["info"]["mimetype"].as_str().map(clean),
@@ -195,9 +199,13 @@ mod tests {
 
     use super::*;
 
+    fn ghosts() -> Ghosts {
+        Ghosts { prefix: "xmpp_".into(), server: "example.org".into(), bot: "xmppbot".into() }
+    }
+
     fn parse(type_: &str, content: &Value) -> Option<Kind> {
         let event = json!({ "event_id": "$e", "type": type_, "room_id": "!r", "sender": "@a:b", "content": content });
-        message(&serde_json::from_value(event).unwrap())
+        message(&serde_json::from_value(event).unwrap(), &ghosts())
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! [`appservice`] takes what the homeserver pushes and commits it, [`worker`] turns it into events ([`from_matrix`] is
 //! pure; [`members`], [`power`] and [`notices`] know what changes a room), [`signals`] passes on what is not stored,
 //! [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
-//! [`to_matrix`] (pure) writes events.
+//! [`to_matrix`] (pure) writes events; [`rich`] (pure) is formatted text both ways.
 
 mod adapter;
 mod annotation;
@@ -16,15 +16,16 @@ mod config;
 mod deliver;
 mod dm;
 mod error;
-mod from_matrix;
+pub mod from_matrix;
 mod ghost;
-mod id;
+pub mod id;
 mod members;
 mod notices;
 mod picture;
 mod pointer;
 mod power;
 mod registration;
+mod rich;
 mod room;
 mod said;
 mod signals;
@@ -32,7 +33,7 @@ mod signals;
 mod tests;
 mod thread;
 mod tidy;
-mod to_matrix;
+pub mod to_matrix;
 mod worker;
 
 use std::time::Duration;

@@ -159,7 +159,7 @@ impl State {
         let mut items = Vec::new();
         for value in page["chunk"].as_array().into_iter().flatten() {
             let Ok(event) = serde_json::from_value::<Event>(value.clone()) else { continue };
-            let Some(kind) = from_matrix::message(&event) else { continue };
+            let Some(kind) = from_matrix::message(&event, &self.ghosts) else { continue };
             let sender = match self.ghosts.user(&event.sender) {
                 Some(user) => Err(user),
                 None => match id::read_person(&event.sender) {

@@ -49,7 +49,7 @@ pub async fn said(
         "m.room.redaction" => return redacted(state, core, event, context, chat, earlier, puts).await,
         _ => {}
     }
-    let Some(mut kind) = from_matrix::message(event) else { return Ok(None) };
+    let Some(mut kind) = from_matrix::message(event, &state.ghosts) else { return Ok(None) };
     let gone = gone_key(&event.event_id);
     if state.any_gone(core).await.map_err(|error| stored(&error))?
         && annotation::read::<Aged>(core, puts, &gone).await.map_err(|error| stored(&error))?.is_some()
@@ -82,7 +82,7 @@ async fn redacted(
     earlier: &[Inbound],
     puts: &mut Puts,
 ) -> Result<Option<Said>, Trouble> {
-    let Some(kind @ Kind::Retract { .. }) = from_matrix::message(event) else { return Ok(None) };
+    let Some(kind @ Kind::Retract { .. }) = from_matrix::message(event, &state.ghosts) else { return Ok(None) };
     let Kind::Retract { target: Target { id: Some(target), .. } } = &kind else { return Ok(None) };
     if target.as_str().len() > super::id::MAX {
         return Ok(None);
@@ -127,7 +127,7 @@ async fn quote(state: &State, event: &Event, context: &Context, target: &Target)
     if edited.is_object() {
         found.content = edited.clone();
     }
-    match from_matrix::message(&found)? {
+    match from_matrix::message(&found, &state.ghosts)? {
         Kind::Text(text) => Target::quote(&text.body),
         Kind::File(file) => Target::quote(&file.caption.map_or(file.name, |caption| caption.body)),
         Kind::Location { uri, text } => Target::quote(&text.unwrap_or(uri)),

@@ -1,6 +1,7 @@
 //! What a side cannot carry becomes what it can, once, and never silence.
 
-use portway_bridges::api::{Capabilities, File, Kind, Sentence, Style, Text};
+use portway_bridges::api::rich::Node;
+use portway_bridges::api::{Capabilities, File, Kind, Rich, Sentence, Style, Text};
 
 /// What was put into words because the other side has no form for it; the name is a label of the loss metric.
 pub type Loss = &'static str;
@@ -11,7 +12,9 @@ pub type Loss = &'static str;
 /// carries no content of its own (a receipt, a marker) and the network has no form for it.
 pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String) -> (Option<Kind>, Option<Loss>) {
     match kind {
-        Kind::Edit { target, new } if can.edit && target.id.is_some() => (Some(Kind::Edit { target, new }), None),
+        Kind::Edit { target, new } if can.edit && target.id.is_some() => {
+            (Some(Kind::Edit { target, new: formatted(new, can) }), None)
+        }
         Kind::Edit { new, .. } => {
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
             (Some(Kind::Text(Text { body, rich: None, ..new })), Some("edit"))
@@ -30,7 +33,10 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         Kind::Retract { .. } | Kind::Moderate { .. } => {
             (Some(notice(say(&Sentence::new("core.retracted")))), Some("retraction"))
         }
-        Kind::File(file) if can.file => (Some(Kind::File(file)), None),
+        Kind::File(mut file) if can.file => {
+            file.caption = file.caption.map(|caption| formatted(caption, can));
+            (Some(Kind::File(file)), None)
+        }
         Kind::File(file) => (Some(Kind::Text(file_as_text(*file, say))), Some("file")),
         Kind::Location { uri, text } if can.location => (Some(Kind::Location { uri, text }), None),
         Kind::Location { uri, text } => {
@@ -39,10 +45,7 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         }
         Kind::Text(mut text) => {
             let lost = text.reply.take_if(|_| !can.reply).map(|_| "reply");
-            if !can.rich {
-                text.rich = None;
-            }
-            (Some(Kind::Text(text)), lost)
+            (Some(Kind::Text(formatted(text, can))), lost)
         }
         Kind::Encrypted { scheme } => {
             (Some(notice(say(&Sentence::new("core.encrypted").with("scheme", scheme)))), Some("encrypted"))
@@ -58,6 +61,28 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         | Kind::RoomGone { .. }
         | Kind::Failed(_)) => (Some(other), None),
     }
+}
+
+/// A text with what is formatted in it, where that can be carried. The body says the same with signs.
+fn formatted(text: Text, can: &Capabilities) -> Text {
+    Text { rich: text.rich.filter(|_| can.rich), ..text }
+}
+
+/// A sentence of the catalogue around a text, of which nothing is lost that is formatted. The sentence holds it as `{text}`.
+pub fn within(key: &'static str, text: Text, say: &dyn Fn(&Sentence) -> String) -> Text {
+    let Some(rich) = text.rich else {
+        let body = say(&Sentence::new(key).with("text", text.body));
+        return Text { body, rich: None, ..text };
+    };
+    // A character that no text can hold in its place.
+    const HERE: &str = "\0";
+    let words = say(&Sentence::new(key).with("text", HERE));
+    let (before, after) = words.split_once(HERE).unwrap_or((&words, ""));
+    let mut nodes = vec![Node::Text(before.to_owned())];
+    nodes.extend(rich.into_nodes());
+    nodes.push(Node::Text(after.to_owned()));
+    let rich = Rich::new(nodes);
+    Text { body: rich.as_ref().map(Rich::text).unwrap_or_default(), rich, ..text }
 }
 
 /// A file as text that names it, with its link where there is one.
@@ -93,6 +118,7 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use portway_bridges::api::Target;
+    use portway_bridges::api::rich::Mark;
 
     use super::*;
 
@@ -145,6 +171,34 @@ mod tests {
         };
         let kind = Kind::Edit { target: Target::by_id("x"), new: Text::plain("new") };
         assert_eq!(degrade(kind.clone(), &can, &say), (Some(kind), None));
+    }
+
+    #[test]
+    fn formats_are_dropped_where_there_are_none_and_their_signs_stay() {
+        let rich = || Rich::new(vec![Node::Part(Mark::Strong, vec![Node::Text("a".into())])]);
+        let text = |rich| Text { rich, ..Text::plain("*a*") };
+        let kinds = |rich: &dyn Fn() -> Option<Rich>| {
+            let caption = Some(text(rich()));
+            [
+                Kind::Text(text(rich())),
+                Kind::Edit { target: Target::by_id("x"), new: text(rich()) },
+                Kind::File(Box::new(File { caption, ..File::default() })),
+            ]
+        };
+        let can = |rich| Capabilities { edit: true, file: true, rich, ..Capabilities::default() };
+        for (kind, plain) in kinds(&rich).into_iter().zip(kinds(&|| None)) {
+            assert_eq!(degrade(kind.clone(), &can(true), &say), (Some(kind.clone()), None));
+            assert_eq!(degrade(kind, &can(false), &say), (Some(plain), None));
+        }
+    }
+
+    #[test]
+    fn words_around_a_text_leave_it_as_it_is() {
+        let rich = Rich::new(vec![Node::Part(Mark::Strong, vec![Node::Text("a".into())])]);
+        let around = within("core.edited", Text { rich, ..Text::plain("*a*") }, &say);
+        assert_eq!(around.body, "<core.edited text=*a*>");
+        assert_eq!(around.rich.map(|rich| rich.nodes().len()), Some(3));
+        assert_eq!(within("core.edited", Text::plain("a"), &say), Text::plain("<core.edited text=a>"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::face::Faces;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
+use super::rich::Features;
 use super::roster::privilege::Privileges;
 use super::roster::{self, Roster};
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
@@ -421,7 +422,8 @@ impl XmppSide for Component {
         let now = parts.clock.now();
         match &item.chat {
             Chat::Direct { .. } => {
-                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now };
+                let features = Features::default();
+                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now, features };
                 match &item.speaker {
                     Speaker::User { id: user, .. } => {
                         roster::own::render(item, id, &context, self.0.roster.privileges.of(user.host()).as_ref())
@@ -443,7 +445,12 @@ impl XmppSide for Component {
 
     fn say(&self, id: EventId, said: &Said) -> Vec<OutStanza> {
         let parts = &self.0.parts;
-        let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+        let context = to_stanza::Context {
+            domain: &parts.domain,
+            texts: &parts.texts,
+            now: parts.clock.now(),
+            features: Features::default(),
+        };
         to_stanza::said(said, id, &context)
     }
 
@@ -469,7 +476,8 @@ impl XmppSide for Component {
         let parts = &self.0.parts;
         match &item.chat {
             Chat::Direct { .. } => {
-                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+                let (now, features) = (parts.clock.now(), Features::default());
+                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now, features };
                 for stanza in to_stanza::direct(item, EventId(0), &context) {
                     self.send(&stanza, Priority::Normal);
                 }

@@ -2,11 +2,11 @@
 //! (forwarded, carbons, delay, stanza-id, occupant-id) are not looked at.
 
 use minidom::Element;
-use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Text};
+use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Text};
 
 use super::calls::Call;
 use super::stanza::{NS_CLIENT, Stanza};
-use super::{error, relation, xml};
+use super::{error, relation, rich, xml};
 
 /// Namespaces that are read here.
 pub mod ns {
@@ -134,17 +134,8 @@ fn content(stanza: &Stanza) -> Option<Kind> {
         })));
     }
     let reply = stanza.child("reply", ns::REPLY).and_then(|reply| relation::target(reply.attr("id")));
-    let mut body = if reply.is_some() { relation::without_quote(stanza, &body) } else { body };
-    let mut style = Style::Normal;
-    if let Some(action) = body.strip_prefix("/me ") {
-        body = action.to_owned();
-        style = Style::Emote;
-    }
+    let cut = if reply.is_some() { relation::quoted(stanza, &body) } else { Vec::new() };
     let text = Text {
-        body: clean(&body),
-        rich: None,
-        style,
-        lang,
         subject: stanza
             .child("subject", NS_CLIENT)
             .map(Element::text)
@@ -156,6 +147,7 @@ fn content(stanza: &Stanza) -> Option<Kind> {
             .map(Element::text)
             .filter(|thread| !thread.is_empty())
             .map(|thread| ItemId::new(&thread)),
+        ..rich::read(stanza, &body, lang.as_deref(), &cut)
     };
     match stanza.child("replace", ns::CORRECT) {
         Some(replace) => Some(Kind::Edit { target: relation::target(replace.attr("id"))?, new: text }),
@@ -203,7 +195,7 @@ pub fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portway_bridges::api::Target;
+    use portway_bridges::api::{Style, Target};
 
     use super::*;
 

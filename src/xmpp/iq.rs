@@ -16,6 +16,7 @@ use super::address;
 use super::error::{self, ErrorType, usual_type};
 use super::face::Faces;
 use super::face::serve::is_about_a_face;
+use super::rich;
 use super::roster::last::{self, NS_LAST};
 use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::xml;
@@ -41,7 +42,7 @@ pub mod ns {
 const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "urn:xmpp:omemo:2:devices"];
 
 /// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
-const CONTACT_FEATURES: [&str; 13] = [
+const CONTACT_FEATURES: [&str; 18] = [
     ns::CAPS,
     "http://jabber.org/protocol/chatstates",
     ns::DISCO_INFO,
@@ -55,6 +56,11 @@ const CONTACT_FEATURES: [&str; 13] = [
     "urn:xmpp:receipts",
     "urn:xmpp:reply:0",
     ns::VCARD,
+    rich::ns::STYLING,
+    rich::ns::MARKUP,
+    rich::ns::XHTML_IM,
+    rich::ns::SPOILER,
+    rich::ns::REFERENCE,
 ];
 
 /// The nodes of XEP-0115, of contacts and of the gateway itself.

@@ -24,6 +24,7 @@ pub mod muc;
 pub mod presence;
 pub mod register;
 pub mod relation;
+pub mod rich;
 pub mod roster;
 pub mod search;
 pub mod stanza;

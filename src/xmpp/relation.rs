@@ -3,6 +3,8 @@
 //! By which id a message is known is not decided here ([`crate::route::targets`]): a [`Target`] on its way out has the
 //! right one.
 
+use std::ops::Range;
+
 use minidom::Element;
 use portway_bridges::api::{Kind, Target, Text};
 
@@ -85,14 +87,14 @@ pub fn quote(target: &Target) -> Option<(String, Option<Element>)> {
     (!quoted.is_empty()).then_some((quoted, target.id.is_some().then_some(fallback)))
 }
 
-/// The body of an answer without the quote that is there for clients without XEP-0461. Offsets are counted in code points
-/// (XEP-0428).
+/// What of the body of an answer is a quote for clients without XEP-0461, in code points (XEP-0428).
 #[must_use]
-pub fn without_quote(stanza: &Stanza, body: &str) -> String {
+pub fn quoted(stanza: &Stanza, body: &str) -> Vec<Range<usize>> {
     let fallbacks = stanza
         .element
         .children()
-        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY));
+        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY))
+        .take(20);
     let mut ranges = Vec::new();
     for range in fallbacks.filter_map(|fallback| fallback.get_child("body", ns::FALLBACK)) {
         let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
@@ -100,14 +102,10 @@ pub fn without_quote(stanza: &Stanza, body: &str) -> String {
             ranges.push(start..end);
         }
     }
-    let kept: String = body
-        .chars()
-        .enumerate()
-        .filter(|(n, _)| !ranges.iter().any(|range| range.contains(n)))
-        .map(|(_, c)| c)
-        .collect();
+    let mut chars = body.chars().enumerate();
+    let said = chars.any(|(n, c)| !c.is_whitespace() && !ranges.iter().any(|range| range.contains(&n)));
     // A fallback that covers everything would leave silence.
-    if kept.trim().is_empty() { body.to_owned() } else { kept }
+    if said { ranges } else { Vec::new() }
 }
 
 /// Reads a target.
@@ -167,6 +165,13 @@ mod tests {
             element.append_child(child);
         }
         Stanza::from_element(element).unwrap()
+    }
+
+    /// The body without its quote.
+    fn without_quote(stanza: &Stanza, body: &str) -> String {
+        let cut = quoted(stanza, body);
+        let kept = body.chars().enumerate().filter(|(n, _)| !cut.iter().any(|range| range.contains(n)));
+        kept.map(|(_, c)| c).collect()
     }
 
     fn elements(kind: &Kind) -> Vec<String> {

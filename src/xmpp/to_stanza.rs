@@ -1,6 +1,7 @@
 //! Pure: from events of a chat of two to message stanzas.
 
 use minidom::Element;
+use portway_bridges::api::rich::Who;
 use portway_bridges::api::{
     Chat, EventId, Failed, ItemId, Kind, Membership, Sentence, Style, Target, Text, Timestamp, UserId,
 };
@@ -9,6 +10,7 @@ use super::address;
 use super::error::{self, ErrorType};
 use super::from_stanza::ns;
 use super::jid::Jid;
+use super::rich::{self, Features, Writing};
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
 use super::{relation, xml};
 use crate::route::degrade::file_as_text;
@@ -44,6 +46,8 @@ pub struct Context<'a> {
     pub texts: &'a Catalogue,
     /// The time.
     pub now: Timestamp,
+    /// What the reader's client knows of formatted text.
+    pub features: Features,
 }
 
 /// The stanzas of an event. None where the event says nothing to a user of a chat of two.
@@ -238,13 +242,14 @@ impl Chatting<'_> {
 
     /// A text as messages, with these payloads on the first.
     fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
-        let body = if text.style == Style::Emote { format!("/me {}", text.body) } else { text.body.clone() };
         // In front of what somebody does, a quote would make it words.
         let quote = text.reply.as_ref().filter(|_| text.style != Style::Emote).and_then(relation::quote);
-        let body = quote.iter().map(|(quoted, _)| quoted.as_str()).chain([body.as_str()]).collect::<String>();
-        let parts = split(&body, MAX_BODY);
-        let mut stanzas = Vec::with_capacity(parts.len());
-        for (n, part) in parts.iter().enumerate() {
+        let before = quote.as_ref().map(|(quoted, _)| quoted.as_str()).unwrap_or_default();
+        let mention = |who: &Who| rich::uri(who, self.context.domain);
+        let writing = Writing { mention: &mention, features: self.context.features };
+        let bodies = rich::bodies(text, before, &writing);
+        let mut stanzas = Vec::with_capacity(bodies.len());
+        for (n, body) in bodies.into_iter().enumerate() {
             let id = if n == 0 { self.id.to_owned() } else { format!("{}-{}", self.id, n + 1) };
             let mut stanza = Chatting { id: &id, ..*self }.stanza("chat").lang(text.lang.as_deref());
             if n == 0 {
@@ -262,7 +267,10 @@ impl Chatting<'_> {
                     stanza.push(payload.clone());
                 }
             }
-            stanza.push(xml::text("body", NS_CLIENT, part));
+            stanza.push(xml::text("body", NS_CLIENT, &body.text));
+            for payload in body.payloads {
+                stanza.push(payload);
+            }
             if let Some(thread) = &text.thread {
                 stanza.push(xml::text("thread", NS_CLIENT, thread.as_str()));
             }
@@ -388,7 +396,8 @@ mod tests {
         };
         let domain = Domain::new("m.x").unwrap();
         let texts = Catalogue::new(en::SENTENCES);
-        let context = Context { domain: &domain, texts: &texts, now: Timestamp(1_000_000 + age) };
+        let context =
+            Context { domain: &domain, texts: &texts, now: Timestamp(1_000_000 + age), features: Features::default() };
         direct(&item, EventId(7), &context)
             .iter()
             .map(|stanza| {
@@ -454,7 +463,7 @@ mod tests {
             "{said:?}"
         );
         assert!(
-            said[0].ends_with("<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/></message>"),
+            said[0].ends_with("<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/><store xmlns='urn:xmpp:hints'/></message>"),
             "{said:?}"
         );
         assert!(!said[0].contains("muc#user"));

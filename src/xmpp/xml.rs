@@ -44,9 +44,15 @@ pub fn text(name: &str, ns: &str, text: &str) -> Element {
     element
 }
 
-/// A link to a bare JID (RFC 5122): what stands for something else in a URI, such as `%` and `#`, is percent-encoded.
+/// A link to a bare JID (RFC 5122) with a query.
 #[must_use]
 pub fn link(jid: &str, query: &str) -> String {
+    format!("{}?{query}", uri(jid))
+}
+
+/// A link to a bare JID (RFC 5122): what stands for something else in a URI, such as `%` and `#`, is percent-encoded.
+#[must_use]
+pub fn uri(jid: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::from("xmpp:");
     for byte in jid.bytes() {
@@ -59,8 +65,6 @@ pub fn link(jid: &str, query: &str) -> String {
             }
         }
     }
-    out.push('?');
-    out.push_str(query);
     out
 }
 

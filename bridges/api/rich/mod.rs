@@ -3,10 +3,14 @@
 //! A text that has one also has a [`body`](super::event::Text::body): the same in plain characters, complete for whoever shows
 //! nothing else. What no side could show is not in the tree, and neither is what only looks: no colours, sizes or fonts.
 
+pub mod html;
+mod split;
 mod write;
 
 use super::id::{PersonId, UserId};
 
+pub use self::html::{from_html, to_html};
+pub use self::split::{Piece, split};
 pub use self::write::{Spot, Styled, styled};
 
 /// How deep marks may stand in one another. What is deeper keeps its text and loses its marks.

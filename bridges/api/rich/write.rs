@@ -28,6 +28,10 @@ pub struct Spot {
 pub fn styled(nodes: &[Node]) -> Styled {
     let mut writer = Writer::default();
     writer.nodes(nodes, false);
+    if !writer.held.is_empty() {
+        writer.begin();
+        writer.release();
+    }
     let mut out = writer.out;
     // A block ends its last line; a message does not.
     while out.text.ends_with('\n') {
@@ -52,45 +56,70 @@ struct Writer {
     begun: bool,
     /// Whether it has something behind that.
     filled: bool,
+    /// The marks within the line that are open, outer ones first.
+    open: Vec<Open>,
+    /// White space that is written when something follows it: a sign stands next to a word, or it is none.
+    held: String,
+    /// Whether characters are written as they are, and no sign.
+    verbatim: bool,
+}
+
+/// A mark that is open.
+struct Open {
+    sign: &'static str,
+    /// Its number among the spots.
+    spot: usize,
+    /// Whether its sign stands in this line. It stands in each line anew, because no sign reaches beyond its line.
+    written: bool,
+    /// Whether anything of it has been written.
+    started: bool,
 }
 
 impl Writer {
     fn nodes(&mut self, nodes: &[Node], literal: bool) {
-        for node in nodes {
+        for (n, node) in nodes.iter().enumerate() {
             match node {
                 Node::Text(text) => self.text(text),
                 // Within code no sign means anything.
                 Node::Part(mark, inner) if literal && !mark.is_block() => self.nodes(inner, literal),
-                Node::Part(mark, inner) => self.part(mark, inner, literal),
+                Node::Part(mark, inner) => {
+                    let before = n.checked_sub(1).and_then(|before| nodes.get(before));
+                    // An empty line parts paragraphs.
+                    if *mark == Mark::Paragraph && matches!(before, Some(Node::Part(Mark::Paragraph, _))) {
+                        self.fresh_line();
+                        self.text("\n");
+                    }
+                    self.part(mark, inner, literal);
+                }
             }
         }
     }
 
     fn part(&mut self, mark: &Mark, inner: &[Node], literal: bool) {
+        let spot = self.out.spots.len();
         if mark.is_block() {
             self.fresh_line();
-        } else {
-            self.begin();
+            self.out.spots.push(Spot { range: self.count..self.count, mark: mark.clone() });
+            self.block(mark, inner, literal);
+            self.out.spots[spot].range.end = self.count;
+            return;
         }
-        let at = self.out.spots.len();
+        let sign = match mark {
+            Mark::Strong => "*",
+            Mark::Emphasis => "_",
+            Mark::Strike => "~",
+            Mark::Code => "`",
+            // Not hidden where only text is shown, so at least the reader is warned.
+            Mark::Spoiler(_) => "||",
+            _ => "",
+        };
         self.out.spots.push(Spot { range: self.count..self.count, mark: mark.clone() });
+        self.open.push(Open { sign: "", spot, written: false, started: false });
+        if let Mark::Spoiler(Some(hint)) = mark {
+            self.text(&format!("({hint}) "));
+        }
+        self.sign(sign);
         match mark {
-            Mark::Strong => self.around("*", inner, literal),
-            Mark::Emphasis => self.around("_", inner, literal),
-            Mark::Strike => self.around("~", inner, literal),
-            Mark::Code => self.around("`", inner, literal),
-            Mark::Heading(_) => {
-                self.around("*", inner, literal);
-                self.fresh_line();
-            }
-            Mark::Underline | Mark::Mention(_) => self.nodes(inner, literal),
-            Mark::Spoiler(hint) => {
-                // Not hidden where only text is shown, so at least the reader is warned.
-                if let Some(hint) = hint {
-                    self.text(&format!("({hint}) "));
-                }
-                self.around("||", inner, literal);
-            }
             Mark::Link(url) => {
                 let before = self.out.text.len();
                 self.nodes(inner, literal);
@@ -99,8 +128,20 @@ impl Writer {
                     self.text(&format!(" ({url})"));
                 }
             }
-            Mark::Paragraph => {
+            mark => self.nodes(inner, literal || *mark == Mark::Code),
+        }
+        self.close();
+    }
+
+    fn block(&mut self, mark: &Mark, inner: &[Node], literal: bool) {
+        match mark {
+            Mark::Heading(_) => {
+                let spot = self.out.spots.len();
+                self.out.spots.push(Spot { range: self.count..self.count, mark: Mark::Strong });
+                self.open.push(Open { sign: "", spot, written: false, started: false });
+                self.sign("*");
                 self.nodes(inner, literal);
+                self.close();
                 self.fresh_line();
             }
             Mark::Quote => {
@@ -111,19 +152,20 @@ impl Writer {
                 self.prefixes.pop();
             }
             Mark::Preformatted(language) => {
+                let verbatim = std::mem::replace(&mut self.verbatim, true);
                 self.text(&format!("```{}\n", language.as_deref().unwrap_or_default()));
                 self.nodes(inner, true);
                 self.fresh_line();
                 self.text("```\n");
+                self.verbatim = verbatim;
             }
             Mark::List(first) => self.list(*first, inner, literal),
-            // An item without a list around it.
-            Mark::Item => {
+            // A paragraph, or an item without a list around it.
+            _ => {
                 self.nodes(inner, literal);
                 self.fresh_line();
             }
         }
-        self.out.spots[at].range.end = self.count;
     }
 
     fn list(&mut self, first: Option<u32>, inner: &[Node], literal: bool) {
@@ -155,13 +197,28 @@ impl Writer {
         }
     }
 
-    fn around(&mut self, sign: &str, inner: &[Node], literal: bool) {
-        if literal {
-            return self.nodes(inner, literal);
+    /// Gives the innermost open mark its sign, unless that stands around it already.
+    fn sign(&mut self, sign: &'static str) {
+        if self.open.iter().any(|open| open.sign == sign) {
+            return;
         }
-        self.text(sign);
-        self.nodes(inner, sign == "`");
-        self.text(sign);
+        if let Some(open) = self.open.last_mut() {
+            open.sign = sign;
+        }
+    }
+
+    /// Ends the innermost open mark.
+    fn close(&mut self) {
+        let Some(open) = self.open.pop() else { return };
+        if open.written {
+            self.raw(open.sign);
+        }
+        if open.started {
+            self.out.spots[open.spot].range.end = self.count;
+        } else {
+            let here = self.count;
+            self.out.spots[open.spot].range = here..here;
+        }
     }
 
     fn text(&mut self, text: &str) {
@@ -170,11 +227,43 @@ impl Writer {
                 self.begin();
                 self.end();
             }
-            if !line.is_empty() {
-                self.begin();
-                self.raw(line);
-                self.filled = true;
+            self.line(line);
+        }
+    }
+
+    /// Text within a line.
+    fn line(&mut self, text: &str) {
+        let core = text.trim();
+        if core.is_empty() {
+            self.held.push_str(text);
+            return;
+        }
+        let before = text.len() - text.trim_start().len();
+        self.held.push_str(&text[..before]);
+        self.begin();
+        self.release();
+        for n in 0..self.open.len() {
+            let open = &mut self.open[n];
+            if !open.started {
+                open.started = true;
+                self.out.spots[open.spot].range.start = self.count;
             }
+            let sign = open.sign;
+            if !self.verbatim && !open.written && !sign.is_empty() {
+                open.written = true;
+                self.raw(sign);
+            }
+        }
+        self.raw(core);
+        self.filled = true;
+        self.held.push_str(&text[before + core.len()..]);
+    }
+
+    fn release(&mut self) {
+        if !self.held.is_empty() {
+            let held = std::mem::take(&mut self.held);
+            self.raw(&held);
+            self.filled = true;
         }
     }
 
@@ -197,12 +286,22 @@ impl Writer {
 
     /// Ends the line, unless nothing is in it.
     fn fresh_line(&mut self) {
+        if !self.held.is_empty() {
+            self.begin();
+            self.release();
+        }
         if self.filled {
             self.end();
         }
     }
 
     fn end(&mut self) {
+        for n in (0..self.open.len()).rev() {
+            if std::mem::take(&mut self.open[n].written) {
+                self.raw(self.open[n].sign);
+            }
+        }
+        self.release();
         self.raw("\n");
         self.begun = false;
         self.filled = false;
@@ -215,7 +314,7 @@ impl Writer {
 }
 
 /// Whether people see from the text of a link where it leads.
-fn same_link(shown: &str, url: &str) -> bool {
+pub(super) fn same_link(shown: &str, url: &str) -> bool {
     let bare = |text: &str| {
         let text = text.strip_prefix("mailto:").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
         let text = text.strip_prefix("http://").unwrap_or(text);
@@ -285,8 +384,14 @@ mod tests {
                     part(Paragraph, vec![text("p")]),
                     part(Paragraph, vec![text("q")]),
                 ],
-                "*T*\np\nq",
+                "*T*\np\n\nq",
             ),
+            // Signs stand next to words, and reach no further than their line.
+            (
+                vec![text("a"), part(Strong, vec![text(" b\n c "), part(Emphasis, vec![text("d ")])]), text("e")],
+                "a *b*\n *c _d_* e",
+            ),
+            (vec![part(Heading(2), vec![part(Strong, vec![text("T")])]), part(Strong, vec![text(" ")])], "*T*\n "),
         ] {
             assert_eq!(styled(&nodes).text, expected, "{nodes:?}");
         }

@@ -4,7 +4,10 @@ use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
 use super::arrival::Arrival;
-use crate::api::{Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Sentence, Submission, Text, UserId};
+use crate::api::rich::Node;
+use crate::api::{
+    Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Rich, Sentence, Submission, Text, UserId,
+};
 use crate::email::adapter::{State, spelling_key};
 use crate::email::address::{self, Recipient};
 use crate::email::auth::{Author, Findings};
@@ -148,7 +151,7 @@ pub async fn one(state: &State, core: &Core, recipient: &Recipient, mail: Mail<'
 }
 
 /// What the user reads.
-fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &Letter, mail: Mail<'_>) -> String {
+fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &Letter, mail: Mail<'_>) -> Text {
     let say = |sentence: Sentence| core.text(&sentence, None);
     let mut lines = Vec::new();
     if mail.findings.author == Author::Doubtful {
@@ -166,6 +169,7 @@ fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &L
         let key = if more == 0 { "email.also-to" } else { "email.also-to-more" };
         lines.push(say(Sentence::new(key).with("others", named).with("more", more.to_string())));
     }
+    let before = lines.len();
     if !letter.text.is_empty() {
         lines.push(letter.text.clone());
     }
@@ -182,7 +186,14 @@ fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &L
             None => say(Sentence::new("email.no-text")),
         });
     }
-    lines.join("\n")
+    let rich = letter.rich.as_ref().filter(|_| !letter.text.is_empty()).and_then(|rich| {
+        let line = |line: &String| Node::Text(format!("{line}\n"));
+        let mut nodes: Vec<Node> = lines[..before].iter().map(line).collect();
+        nodes.extend(rich.nodes().iter().cloned());
+        nodes.extend(lines[before + 1..].iter().map(|line| Node::Text(format!("\n{line}"))));
+        Rich::new(nodes)
+    });
+    Text { body: rich.as_ref().map_or_else(|| lines.join("\n"), Rich::text), rich, ..Text::default() }
 }
 
 async fn submission(
@@ -237,7 +248,7 @@ async fn submission(
         kind: Kind::Text(Text {
             subject: letter.subject.clone(),
             thread: Some(ItemId::new(&name)),
-            ..Text::plain(text(state, core, user, person, letter, mail))
+            ..text(state, core, user, person, letter, mail)
         }),
     };
     let arrival = Arrival { sender: mail.sender, recipient: mail.recipient, findings: mail.findings };

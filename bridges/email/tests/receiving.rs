@@ -10,6 +10,7 @@ use tokio_rustls::client::TlsStream;
 use super::peer::{Script, roots};
 use super::wire::{Client, dialogue, session};
 use super::{World, bob, file, juliet, soon, state, text};
+use crate::api::rich::{Mark, Node};
 use crate::api::testkit::MemoryCore;
 use crate::api::{Chat, Kind, UserId};
 use crate::email::config::Place;
@@ -328,6 +329,22 @@ async fn without_a_certificate_there_is_no_starttls() {
     assert!(!client.ask("EHLO x\r\n").await.unwrap().contains("STARTTLS"));
     assert!(client.ask("STARTTLS\r\n").await.unwrap().starts_with("500"));
     world.end().await;
+}
+
+#[tokio::test]
+async fn formats_stay_between_the_lines_that_the_gateway_adds() {
+    let world = World::start(Script::default()).await;
+    let mail = "From: bob@example.com\nTo: ann@x.org\nContent-Type: multipart/mixed; boundary=b\n\n\
+                --b\nContent-Type: text/html\n\n<p>see <b>this</b></p>\n\
+                --b\nContent-Type: image/png; name=a.png\nContent-Disposition: attachment\n\nxx\n--b--\n";
+    assert!(world.mail("bob@example.com", "juliet@mail.x", mail).await.starts_with("250"));
+    let events = world.memory.events();
+    let said = text(&events[0]);
+    let nodes = said.rich.as_ref().map(crate::api::Rich::nodes).unwrap_or_default();
+    let strong = Node::Part(Mark::Strong, vec![Node::Text("this".into())]);
+    assert!(matches!(nodes, [Node::Text(before), marked, Node::Text(after)]
+        if before == "email.also-to ann@x.org 0\nsee " && *marked == strong && after.starts_with("\nemail.attachment")));
+    assert_eq!(said.rich.as_ref().map(crate::api::Rich::text).as_ref(), Some(&said.body));
 }
 
 #[tokio::test]

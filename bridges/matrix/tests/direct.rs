@@ -3,6 +3,8 @@
 use portway_testbed::stub_homeserver::{Fault, Membership as Member};
 
 use super::*;
+use crate::api::Rich;
+use crate::api::rich::{Mark, Node, Who};
 
 #[tokio::test]
 async fn the_first_message_makes_the_room_and_later_ones_use_it_also_after_a_restart() {
@@ -22,6 +24,29 @@ async fn the_first_message_makes_the_room_and_later_ones_use_it_also_after_a_res
     let txns = ["pwtestinstall-1-0", "pwtestinstall-2-0", "pwtestinstall-3-0"];
     assert_eq!(said, [0, 1, 2].map(|n| (ROMEO, txns[n], &expected[n])));
     assert_eq!(world.stub.times_asked("/register"), 1);
+}
+
+#[tokio::test]
+async fn formatted_text_and_whom_it_mentions_is_sent_and_plain_text_stays_plain() {
+    let world = World::start().await;
+    let rich = Rich::new(vec![
+        Node::Part(Mark::Mention(Who::Person(alice())), vec![Node::Text("Alice".into())]),
+        Node::Text(": <".into()),
+        Node::Part(Mark::Strong, vec![Node::Text("so".into())]),
+    ]);
+    let text = Text { rich, ..Text::plain("Alice: <*so*") };
+    world.deliver(to(&alice(), 1, Kind::Text(text))).await.unwrap();
+    world.deliver(to(&alice(), 2, Kind::Text(Text::plain("*so*")))).await.unwrap();
+    let sent = world.stub.sent(&world.only_room());
+    let contents: Vec<&Value> = sent.iter().map(|sent| &sent.content).collect();
+    let formatted = json!({
+        "msgtype": "m.text",
+        "body": "Alice: <*so*",
+        "format": "org.matrix.custom.html",
+        "formatted_body": "<a href=\"https://matrix.to/#/@alice:hs.test\">Alice</a>: &lt;<strong>so</strong>",
+        "m.mentions": { "user_ids": [ALICE] },
+    });
+    assert_eq!(contents, [&formatted, &json!({ "msgtype": "m.text", "body": "*so*" })]);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use portway_testbed::stub_homeserver::{Fault, Membership as Member};
 
 use super::*;
 use crate::api::Membership;
+use crate::api::rich::{Mark, Node, Who};
 
 fn text(body: &str) -> Value {
     json!({ "msgtype": "m.text", "body": body })
@@ -22,6 +23,28 @@ async fn an_answer_reaches_the_user_and_echoes_do_not() {
     assert_eq!(bodies(&events), ["good morrow"]);
     assert_eq!(events[0].chat, Chat::Direct { user: romeo(), person: alice() });
     assert_eq!(events[0].sender_name.as_deref(), Some("Alice"));
+}
+
+#[tokio::test]
+async fn formatted_text_arrives_as_such_and_a_pill_of_a_ghost_is_its_user() {
+    let world = World::start().await;
+    world.deliver(hello(1)).await.unwrap();
+    let room = world.only_room();
+    let joined = world.stub.change_member(&room, ALICE, ALICE, Member::Join, json!({}));
+    let mut content = text("ignored");
+    content["format"] = json!("org.matrix.custom.html");
+    content["formatted_body"] = json!(format!("<a href=\"https://matrix.to/#/{ROMEO}\">Romeo</a>: <b>so</b>"));
+    let said = world.stub.event(&room, ALICE, "m.room.message", content);
+    world.push("1", &[joined, said]).await;
+    let events = world.memory.events();
+    let Some(Kind::Text(text)) = events.first().map(|event| &event.kind) else { panic!("{events:?}") };
+    assert_eq!(text.body, "Romeo: *so*");
+    let nodes = [
+        Node::Part(Mark::Mention(Who::User(romeo())), vec![Node::Text("Romeo".into())]),
+        Node::Text(": ".into()),
+        Node::Part(Mark::Strong, vec![Node::Text("so".into())]),
+    ];
+    assert_eq!(text.rich.as_ref().map(crate::api::Rich::nodes), Some(&nodes[..]));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod build;
 mod failed;
 mod join;
 mod leave;
+mod mention;
 mod moved;
 mod people;
 mod query;
@@ -201,7 +202,7 @@ impl Muc {
             chat: portway_bridges::api::Chat::Room(room.id.clone()),
             speaker: Speaker::User { id: session.user.clone(), name: Some(session.nick.clone()) },
             at: now,
-            kind,
+            kind: mention::inward(room, kind),
             meta,
         })]
     }

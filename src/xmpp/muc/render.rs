@@ -4,13 +4,14 @@ use minidom::Element;
 use portway_bridges::api::{EventId, ItemId, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
 
 use super::room::{Room, Session};
-use super::{Muc, MucConfig, build, failed, ns, people};
+use super::{Muc, MucConfig, build, failed, mention, ns, people};
 use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
 use crate::route::key;
 use crate::xmpp::from_stanza::ns as message_ns;
+use crate::xmpp::rich::{self, Body, Features, Writing};
 use crate::xmpp::stanza::{NS_CLIENT, OurJid, OutStanza, StanzaKind};
-use crate::xmpp::to_stanza::{MAX_BODY, hint, split};
+use crate::xmpp::to_stanza::hint;
 use crate::xmpp::{relation, xml};
 
 /// How old a message must be for its time to be said, in milliseconds.
@@ -76,8 +77,9 @@ impl Muc {
                     room.history.retain(|(_, old)| old.meta.remote_id.as_deref() != Some(id.as_str()));
                 }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
+                let said = content(config, room, item, Features::default());
                 for session in room.sessions.values() {
-                    out.extend(message(config, room, session, id, item, late.as_deref()));
+                    out.extend(message(config, room, session, id, item, &said, late.as_deref()));
                 }
                 out
             }
@@ -124,6 +126,7 @@ pub fn message(
     session: &Session,
     id: EventId,
     item: &Item,
+    said: &[Body],
     stamp: Option<&str>,
 ) -> Vec<OutStanza> {
     let (nick, who) = match &item.speaker {
@@ -146,7 +149,7 @@ pub fn message(
     let occupant = build::occupant_id(config, &room.id, &who);
     if let Kind::Moderate { target: Target { id: Some(target), parts, .. }, reason } = &item.kind {
         let parts = std::iter::once(target).chain(parts).enumerate();
-        let words = content(config, item).unwrap_or_default();
+        let words = said.first().map(|body| body.text.as_str()).unwrap_or_default();
         let stanza = |(n, part): (usize, &ItemId)| {
             let id = part_id(&stable, n);
             // It is the room that says so.
@@ -154,21 +157,15 @@ pub fn message(
             let payloads = moderated(&from, part.as_str(), reason.as_deref());
             let message = payloads.into_iter().fold(message, OutStanza::with);
             let stable = xml::element("stanza-id", ns::SID, &[("by", by.jid().as_str()), ("id", &id)]);
-            message.with(xml::text("body", NS_CLIENT, &words)).with(stable)
+            message.with(xml::text("body", NS_CLIENT, words)).with(stable)
         };
         return parts.map(stanza).collect();
     }
-    let quote = answered(&item.kind).filter(|_| !matches!(&item.kind, Kind::Text(text) if text.style == Style::Emote));
-    let quote = quote.and_then(relation::quote);
     let author = answered(&item.kind).and_then(|target| nick_of(room, target));
     let author = author.and_then(|nick| build::address(config, session, Some(&nick)));
     let mut payloads = payloads(&item.kind, author.as_ref().map(|author| author.jid().as_str()));
-    payloads.extend(quote.iter().filter_map(|(_, fallback)| fallback.clone()));
-    let quoted = quote.map(|(quoted, _)| quoted).unwrap_or_default();
-    let bodies: Vec<String> = content(config, item)
-        .map(|body| split(&format!("{quoted}{body}"), MAX_BODY).into_iter().map(str::to_owned).collect())
-        .unwrap_or_default();
-    if bodies.is_empty() && payloads.is_empty() {
+    payloads.extend(quote(&item.kind).and_then(|(_, fallback)| fallback));
+    if said.is_empty() && payloads.is_empty() {
         return Vec::new();
     }
     // Of what has several parts, each is edited or taken back.
@@ -176,21 +173,23 @@ pub fn message(
         Kind::Edit { target, .. } | Kind::Retract { target } => &target.parts,
         _ => &[],
     };
-    let count = bodies.len().max(1);
-    let whole = count.max(parts.len() + 1);
+    let whole = said.len().max(1).max(parts.len() + 1);
     let mut out = Vec::with_capacity(whole);
     for n in 0..whole {
         let (id, stable) = (part_id(&own, n), part_id(&stable, n));
         let mut stanza = OutStanza::new(StanzaKind::Message, &from, &session.jid, Some("groupchat"), Some(&id));
-        if let Some(body) = bodies.get(n) {
-            stanza.push(xml::text("body", NS_CLIENT, body));
+        if let Some(body) = said.get(n) {
+            stanza.push(xml::text("body", NS_CLIENT, &body.text));
+            for payload in body.payloads.iter().cloned().chain(mention::own(body, session)) {
+                stanza.push(payload);
+            }
         }
         if n == 0 {
             for payload in payloads.drain(..) {
                 stanza.push(payload);
             }
         } else if let Some(part) = parts.get(n - 1) {
-            if n < bodies.len() && matches!(item.kind, Kind::Edit { .. }) {
+            if n < said.len() && matches!(item.kind, Kind::Edit { .. }) {
                 stanza.push(relation::replace(part.as_str()));
             } else {
                 relation::retract(part.as_str()).into_iter().for_each(|payload| stanza.push(payload));
@@ -231,19 +230,24 @@ fn nick_of(room: &Room, target: &Target) -> Option<String> {
     }
 }
 
-/// The text of an event, if it has one.
-fn content(config: &MucConfig, item: &Item) -> Option<String> {
-    let words = |text: &Text| match text.style {
-        Style::Emote => format!("/me {}", text.body),
-        _ => text.body.clone(),
-    };
+/// What is quoted in front of an answer; in front of what somebody does it would make it words.
+fn quote(kind: &Kind) -> Option<(String, Option<Element>)> {
+    answered(kind).filter(|_| !matches!(kind, Kind::Text(text) if text.style == Style::Emote)).and_then(relation::quote)
+}
+
+/// The text of an event, if it has one: as bodies of one message each, for a client that knows this.
+pub fn content(config: &MucConfig, room: &Room, item: &Item, features: Features) -> Vec<Body> {
+    let writing = Writing { mention: &|_| None, features };
+    let before = quote(&item.kind).map(|(quoted, _)| quoted).unwrap_or_default();
+    let bodies = |text: &Text| rich::bodies(&mention::outward(room, text), &before, &writing);
     let say = |sentence: &Sentence| config.texts.text(sentence, item.meta.lang.as_deref());
-    Some(match &item.kind {
-        Kind::Text(text) => words(text),
-        Kind::Edit { target: Target { id: Some(_), .. }, new } => words(new),
+    let plain = match &item.kind {
+        Kind::Text(text) | Kind::Edit { target: Target { id: Some(_), .. }, new: text } => return bodies(text),
         Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
-        Kind::File(file) if file.url.is_some() => file.url.clone().unwrap_or_default(),
-        Kind::File(file) => file_as_text((**file).clone(), &say).body,
+        Kind::File(file) => match &file.url {
+            Some(url) => url.clone(),
+            None => return bodies(&file_as_text((**file).clone(), &say)),
+        },
         Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
         Kind::Location { uri, text: None } => uri.clone(),
         Kind::Encrypted { scheme } => say(&Sentence::new("core.encrypted").with("scheme", scheme.clone())),
@@ -251,8 +255,9 @@ fn content(config: &MucConfig, item: &Item) -> Option<String> {
         Kind::Reaction { target: Target { id: None, .. }, keys } if !keys.is_empty() => {
             say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))
         }
-        _ => return None,
-    })
+        _ => return Vec::new(),
+    };
+    bodies(&Text::plain(plain))
 }
 
 /// What stands beside the text: how the event speaks of another one, and where a file is.

@@ -7,6 +7,7 @@ use super::build::{self, Change, Seen};
 use super::room::{Room, Session};
 use super::{MucConfig, ns};
 use crate::route::key;
+use crate::xmpp::rich::Features;
 use crate::xmpp::stanza::{OutStanza, Stanza};
 use crate::xmpp::to_stanza::stamp;
 
@@ -78,7 +79,8 @@ fn history(config: &MucConfig, room: &Room, session: &Session, stanza: &Stanza, 
             break;
         }
         let stamp = stamp(item.at);
-        let rendered = super::render::message(config, room, session, *id, item, Some(&stamp));
+        let said = super::render::content(config, room, item, Features::default());
+        let rendered = super::render::message(config, room, session, *id, item, &said, Some(&stamp));
         let size: usize = rendered.iter().map(|stanza| stanza.element().text().len() + 300).sum();
         if size > chars {
             break;

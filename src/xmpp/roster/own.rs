@@ -3,7 +3,7 @@
 use portway_bridges::api::{EventId, Kind, Sentence, Text};
 
 use super::privilege::{Grants, in_the_user_s_name};
-use crate::route::degrade::file_as_text;
+use crate::route::degrade::{file_as_text, within};
 use crate::route::item::Item;
 use crate::xmpp::stanza::OutStanza;
 use crate::xmpp::to_stanza::{self, Context};
@@ -31,10 +31,7 @@ pub fn render(item: &Item, id: EventId, context: &Context<'_>, grants: Option<&G
     }
     let lang = item.meta.lang.as_deref();
     let say = |sentence: &Sentence| context.texts.text(sentence, lang);
-    let by_them = |text: Text| {
-        let body = say(&Sentence::new("roster.you").with("text", text.body));
-        Text { body, rich: None, reply: None, ..text }
-    };
+    let by_them = |text: Text| Text { reply: None, ..within("roster.you", text, &say) };
     let kind = match item.kind.clone() {
         Kind::Text(text) => Kind::Text(by_them(text)),
         Kind::Edit { target, new } => Kind::Edit { target, new: by_them(new) },
@@ -56,6 +53,7 @@ mod tests {
     use super::*;
     use crate::route::item::{Meta, Speaker};
     use crate::text::{Catalogue, en};
+    use crate::xmpp::rich::Features;
     use crate::xmpp::stanza::Domain;
     use crate::xmpp::stream::write;
 
@@ -69,7 +67,7 @@ mod tests {
             meta: Meta { remote_id: Some("$e".into()), ..Meta::default() },
         };
         let (domain, texts) = (Domain::new("m.capulet.lit").unwrap(), Catalogue::new(en::SENTENCES));
-        let context = Context { domain: &domain, texts: &texts, now: Timestamp(0) };
+        let context = Context { domain: &domain, texts: &texts, now: Timestamp(0), features: Features::default() };
         let text = |stanza: &OutStanza| {
             let mut bytes = Vec::new();
             write::stanza(&mut bytes, stanza.element());

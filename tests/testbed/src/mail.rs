@@ -171,6 +171,21 @@ pub async fn send(port: u16, from: &str, to: &str, subject: &str, body: &str, an
         message = message.in_reply_to(id.to_owned()).references(id.to_owned());
     }
     let message = message.body(body.to_owned()).map_err(|error| error.to_string())?;
+    submit(port, message).await
+}
+
+/// Sends a mail that has only HTML.
+///
+/// # Errors
+/// Postfix refuses it.
+pub async fn send_html(port: u16, from: &str, to: &str, subject: &str, html: &str) -> Result<()> {
+    let address = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("{text}: {error}"));
+    let message = Message::builder().from(address(from)?).to(address(to)?).subject(subject);
+    let message = message.header(lettre::message::header::ContentType::TEXT_HTML);
+    submit(port, message.body(html.to_owned()).map_err(|error| error.to_string())?).await
+}
+
+async fn submit(port: u16, message: Message) -> Result<()> {
     let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1").port(port).build();
     transport.send(message).await.map(|_| ()).map_err(|error| error.to_string())
 }

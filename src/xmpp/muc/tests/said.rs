@@ -1,6 +1,7 @@
 //! What is said, live and later (M15 to M21).
 
 use portway_bridges::api::Target;
+use portway_bridges::api::rich::{Mark, Node, Rich, Who};
 
 use super::*;
 
@@ -49,6 +50,66 @@ fn history(house: &House, jid: &str, wish: &str) -> Vec<String> {
         .into_iter()
         .filter_map(|stanza| Some(stanza.split_once("<body>")?.1.split_once('<')?.0.to_owned()));
     bodies.collect()
+}
+
+#[test]
+fn whoever_is_called_by_their_nick_is_mentioned() {
+    let house = house();
+    house.join("r@h/1", "romeo", ROOM);
+    house.join("j@h/1", "juliet (of Verona)", ROOM);
+    house.person_says(1, &alice(), "hi");
+    let mentioned = |body: &str| {
+        let effects = house.say("r@h/1", body);
+        let [Effect::Accept(Item { kind: Kind::Text(text), .. })] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!(text.body, body);
+        let rich = text.rich.as_ref();
+        (rich.map_or_else(Vec::new, |rich| rich.mentions().into_iter().cloned().collect()), rich.map(Rich::text))
+    };
+    let juliet = || Who::User(UserId::parse("j@h").unwrap());
+    for (body, who) in [
+        ("Alice: hi", Some(Who::Person(alice()))),
+        ("Alice, *hi*", Some(Who::Person(alice()))),
+        ("juliet (of Verona): hi", Some(juliet())),
+        ("Alice hi", None),
+        ("Bob: hi", None),
+        ("hi Alice:", None),
+        (": hi", None),
+    ] {
+        let (found, text) = mentioned(body);
+        assert_eq!(found, who.iter().cloned().collect::<Vec<_>>(), "{body}");
+        assert!(text.is_none_or(|text| text == body), "{body}");
+    }
+}
+
+/// Their clients sound for their nick in the text, and are told by XEP-0372; of others, no address is shown.
+#[test]
+fn an_occupant_who_is_mentioned_hears_their_own_nick_and_nobody_learns_their_address() {
+    let house = house();
+    house.join("r@h/1", "Monty", ROOM);
+    house.join("j@h/1", "juliet", ROOM);
+    let mention = |who, name: &str| Node::Part(Mark::Mention(who), vec![Node::Text(name.into())]);
+    let user = |jid| Who::User(UserId::parse(jid).unwrap());
+    let nodes = vec![
+        Node::Text("\u{1f600} ".into()),
+        mention(user("r@h"), "Romeo Montague"),
+        Node::Text(" and ".into()),
+        mention(user("j@h"), "@juliet"),
+        mention(Who::Person(alice()), "A"),
+    ];
+    let rich = Rich::new(nodes).unwrap();
+    let out = house.render(Kind::Text(Text { body: rich.text(), rich: Some(rich), ..Text::default() }));
+    let to = |jid: &str| {
+        let is_message = |stanza: &&String| stanza.contains("<body>") && stanza.contains(&format!("to='{jid}'"));
+        out.iter().find(is_message).unwrap()
+    };
+    let reference = |begin: u8, end: u8, jid: &str| {
+        format!("<reference xmlns='urn:xmpp:reference:0' begin='{begin}' end='{end}' type='mention' uri='xmpp:{jid}'/>")
+    };
+    for (session, own) in [("r@h/1", reference(2, 7, "r@h")), ("j@h/1", reference(12, 19, "j@h"))] {
+        let stanza = to(session);
+        assert!(stanza.contains("<body>\u{1f600} Monty and @julietA</body>"), "{stanza}");
+        assert!(stanza.contains(&own) && stanza.matches("<reference").count() == 1, "{stanza}");
+    }
 }
 
 #[test]
