@@ -188,3 +188,40 @@ async fn what_was_said_before_a_restart_is_spoken_of_after_it() {
     assert!(gone.contains(&format!("<retract xmlns='urn:xmpp:message-retract:1' id='{heard}'/>")), "{gone}");
     assert_eq!(attribute(&gone, "to"), "juliet@bench.example");
 }
+
+/// Marks beside the text are for clients that show them: as soon as one of the user's devices says that it does.
+#[tokio::test]
+async fn formatted_text_has_the_forms_that_devices_of_the_user_show() {
+    let mut house = House::open().await;
+    house.say("m1", "<body>a question</body>").await;
+    let room = house.sent(|sent| sent.content["body"] == "a question").await.room;
+    let joined = house.stub.change_member(&room, ALICE, ALICE, Membership::Join, json!({}));
+    house.push(json!({ "events": [joined] })).await;
+    let formatted = |body: &str| {
+        json!({ "msgtype": "m.text", "body": body, "format": "org.matrix.custom.html",
+                "formatted_body": format!("<b>{body}</b>") })
+    };
+    house.hear(&room, "m.room.message", formatted("one")).await;
+    let plain = house.stanza(|stanza| body(stanza) == "*one*").await;
+    assert!(!plain.contains("urn:xmpp:markup:0") && !plain.contains("xhtml"), "{plain}");
+
+    let (from, to) = ("juliet@bench.example/balcony", "alice%hs.test@loopback.bench.example");
+    let caps = "<c xmlns='http://jabber.org/protocol/caps' node='urn:old' ver='1'/>";
+    house.component.send(&format!("<presence from='{from}' to='{to}'>{caps}</presence>")).await;
+    let question = house.stanza(|stanza| stanza.contains("http://jabber.org/protocol/disco#info")).await;
+    let (id, us) = (attribute(&question, "id"), attribute(&question, "from"));
+    let features =
+        ["urn:xmpp:markup:0", "http://jabber.org/protocol/xhtml-im"].map(|var| format!("<feature var='{var}'/>"));
+    let answer = format!(
+        "<iq type='result' from='{from}' to='{us}' id='{id}'><query xmlns='http://jabber.org/protocol/disco#info' \
+         node='urn:old#1'>{}</query></iq>",
+        features.concat()
+    );
+    house.component.send(&answer).await;
+    // What comes behind the answer is read behind it.
+    house.say("m2", "<body>another</body>").await;
+    house.sent(|sent| sent.content["body"] == "another").await;
+    house.hear(&room, "m.room.message", formatted("two")).await;
+    let rich = house.stanza(|stanza| body(stanza) == "*two*").await;
+    assert!(rich.contains("<markup xmlns='urn:xmpp:markup:0'") && rich.contains("<strong>two</strong>"), "{rich}");
+}

@@ -421,8 +421,8 @@ impl XmppSide for Component {
         let parts = &self.0.parts;
         let now = parts.clock.now();
         match &item.chat {
-            Chat::Direct { .. } => {
-                let features = Features::default();
+            Chat::Direct { user, .. } => {
+                let features = self.shows(user, &item.kind);
                 let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now, features };
                 match &item.speaker {
                     Speaker::User { id: user, .. } => {

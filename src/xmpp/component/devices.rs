@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use portway_bridges::api::UserId;
+use portway_bridges::api::{Kind, UserId};
 use tracing::{debug, warn};
 
 use super::Component;
 use crate::xmpp::jid::Jid;
+use crate::xmpp::rich;
 use crate::xmpp::roster::caps::{Features, Named};
 use crate::xmpp::roster::offer::{self, Offered};
 use crate::xmpp::stanza::{OurJid, Stanza};
@@ -30,6 +31,21 @@ impl Component {
             }
             this.0.parts.faces.caps().answered(&question, answer.as_ref().ok());
         });
+    }
+
+    /// In which forms some device of a user shows what is formatted in an event; the others pass over them.
+    pub(super) fn shows(&self, user: &UserId, kind: &Kind) -> rich::Features {
+        let formatted = match kind {
+            Kind::Text(text) | Kind::Edit { new: text, .. } => text.rich.is_some(),
+            Kind::File(file) => file.caption.as_ref().is_some_and(|caption| caption.rich.is_some()),
+            _ => false,
+        };
+        let Some(user) = bare_jid(user).filter(|_| formatted) else { return rich::Features::default() };
+        let caps = self.0.parts.faces.caps();
+        rich::Features {
+            xhtml: caps.able(&user, |features| features.xhtml).is_some(),
+            markup: caps.able(&user, |features| features.markup).is_some(),
+        }
     }
 
     /// Offers contacts to a user whose roster we may not write: those whom they are not subscribed to, all in one message,

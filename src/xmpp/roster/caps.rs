@@ -16,6 +16,7 @@ use crate::xmpp::face::card::NODE_METADATA;
 use crate::xmpp::from_stanza::ns::NICK;
 use crate::xmpp::iq::ns::{CAPS, DISCO_INFO};
 use crate::xmpp::jid::Jid;
+use crate::xmpp::rich;
 use crate::xmpp::roster::offer;
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
 use crate::xmpp::xml;
@@ -44,6 +45,10 @@ pub struct Features {
     pub pictures: bool,
     /// It takes contacts that are offered (XEP-0144).
     pub offers: bool,
+    /// It shows formatted text as XHTML (XEP-0071).
+    pub xhtml: bool,
+    /// It shows formatted text by marks beside it (XEP-0394).
+    pub markup: bool,
 }
 
 /// What presence names.
@@ -251,7 +256,13 @@ fn features(info: &Element) -> Features {
         features.any(|feature| feature.attr("var") == Some(wanted))
     };
     let notify = |node: &str| has(&format!("{node}+notify"));
-    Features { names: notify(NICK), pictures: notify(NODE_METADATA), offers: has(offer::NS) }
+    Features {
+        names: notify(NICK),
+        pictures: notify(NODE_METADATA),
+        offers: has(offer::NS),
+        xhtml: has(rich::ns::XHTML_IM),
+        markup: has(rich::ns::MARKUP),
+    }
 }
 
 /// What an answer proves: its hash as section 5.1 has it, or nothing where it is ill-formed (section 5.4). An answer with a
