@@ -13,6 +13,9 @@ use crate::clock::Clock;
 use crate::command::{Commander, House};
 use crate::config::{Config, NetworkConfig};
 use crate::identity::{Access, Directory, Limiter, Quota, Rules};
+use crate::media::fetch;
+use crate::media::serve;
+use crate::media::{Cache, Fetcher, Links, Media};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::port::Port;
@@ -23,6 +26,7 @@ use crate::xmpp::about::About;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::doors::Doors;
 use crate::xmpp::face::{self, Faces};
+use crate::xmpp::file::Linking;
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers, Tls, TlsError};
@@ -42,6 +46,14 @@ pub enum RunError {
     /// TLS to the XMPP server cannot be set up.
     #[error("xmpp.tls: {0}")]
     Tls(#[from] TlsError),
+    /// Files cannot be kept.
+    #[error("{path}: {error}; the user that runs the gateway must be able to write there")]
+    Media {
+        /// Where.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
     /// Something cannot be listened on.
     #[error("cannot listen on {address}: {error}; is another gateway running, or is the port taken?")]
     Listen {
@@ -58,6 +70,13 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+}
+
+/// Files, for each network the same.
+#[derive(Clone)]
+struct Files {
+    links: Links,
+    fetcher: Fetcher,
 }
 
 /// One network, attached.
@@ -90,6 +109,15 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         println!("listening: http {address}");
     }
 
+    let folder = config.data_dir.join("media");
+    let cache = Cache::open(&folder, config.media_cache, config.media_max_size, metrics.clone(), stop.clone())
+        .map_err(|error| RunError::Media { path: folder.display().to_string(), error })?;
+    let links =
+        Links::new(&config.http_public_url, &store.key("media"), config.media_expiry, config.media_max_size);
+    let fetches =
+        fetch::Parts::system(config.media_fetch_allow.clone(), config.media_max_size, &folder, metrics.clone());
+    let files = Files { links: links.clone(), fetcher: Fetcher::new(fetches) };
+
     let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
     let mut attached = Vec::new();
     for network in &config.networks {
@@ -97,6 +125,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
             network,
             &config,
             tls.clone(),
+            &files,
             &store,
             &texts,
             &metrics,
@@ -107,7 +136,15 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         )?);
     }
     let attached = Arc::new(attached);
+    let media = Media::new(serve::Parts {
+        links,
+        cache: cache.clone(),
+        adapters: attached.iter().map(|one| (one.network.to_string(), one.adapter.clone())).collect(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    });
     let pages = Pages {
+        media,
         health: health.clone(),
         metrics: metrics.clone(),
         refresh: refresh(&store, &metrics, &attached, &clock),
@@ -134,7 +171,10 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         }
     }
     stop.cancel();
-    let ending = async { while tasks.join_next().await.is_some() {} };
+    let ending = async {
+        while tasks.join_next().await.is_some() {}
+        cache.close().await;
+    };
     if tokio::time::timeout(GRACE, ending).await.is_err() {
         warn!("some tasks did not end in time");
         tasks.shutdown().await;
@@ -150,6 +190,7 @@ fn attach(
     network: &NetworkConfig,
     config: &Config,
     tls: Option<Tls>,
+    files: &Files,
     store: &Store,
     texts: &Arc<Catalogue>,
     metrics: &Metrics,
@@ -195,6 +236,7 @@ fn attach(
         drained: drained.clone(),
     });
     let (link, events, link_task) = Link::start(link_config, stop.clone());
+    let linking = Linking { network: id.clone(), links: files.links.clone() };
     let muc = Muc::new(MucConfig {
         domain: network.component.clone(),
         occupant_key: store.key("occupant-id"),
@@ -202,6 +244,7 @@ fn attach(
         max_presence: 300,
         max_sessions: 100_000,
         texts: texts.clone(),
+        linking: linking.clone(),
     });
     let faces = Faces::new(face::Parts {
         network: id.clone(),
@@ -250,6 +293,7 @@ fn attach(
         muc,
         doors,
         texts: texts.clone(),
+        linking,
         about: Arc::new(About::new(&config.admins, &config.contact, clock.now())),
         metrics: metrics.clone(),
         health: health.clone(),
@@ -279,6 +323,7 @@ fn attach(
         rules,
         directory,
         faces,
+        fetcher: files.fetcher.clone(),
         texts: texts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),

@@ -19,9 +19,9 @@ use super::power::Levels;
 use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
-    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, EventId, Failure, Fatal, Finding, HistoryItem,
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Content, Core, EventId, Failure, Fatal, Finding, HistoryItem,
     ItemId, Kind, Listener, Membership, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Sentence, Signal,
-    SignalKind, Stop, UserId,
+    SignalKind, Source, Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -147,7 +147,14 @@ impl State {
     }
 
     async fn deliver(&self, out: &Outbound) -> Result<Receipt, Failure> {
-        let events = self.events(out);
+        let events = match (&out.kind, &out.chat) {
+            (Kind::File(file), chat) => {
+                let name = out.name.as_deref().filter(|_| matches!(chat, Chat::Direct { .. }));
+                let ghost = self.ghost(&out.user, name).await?;
+                self.file(out, file, &ghost).await?
+            }
+            _ => self.events(out),
+        };
         match &out.chat {
             Chat::Room(room) => {
                 // The name is a nick, which is the room's and not the user's.
@@ -212,6 +219,9 @@ impl State {
             let answer = match event {
                 Wire::Message(content) => {
                     self.client.put(&format!("{base}/send/m.room.message/{txn}"), Some(ghost), content).await?
+                }
+                Wire::Sticker(content) => {
+                    self.client.put(&format!("{base}/send/m.sticker/{txn}"), Some(ghost), content).await?
                 }
                 Wire::Redact(target) => {
                     let path = format!("{base}/redact/{}/{txn}", percent(target));
@@ -313,6 +323,8 @@ impl Adapter for MatrixAdapter {
             edit: true,
             reply: true,
             retract: true,
+            file: true,
+            location: true,
             emote: true,
             subject: false,
             typing: true,
@@ -342,10 +354,17 @@ impl Adapter for MatrixAdapter {
             let mut receipt = Receipt::default();
             for one in out {
                 receipt.ids.extend(self.0.deliver(one).await?.ids);
+                if matches!(one.kind, Kind::File(_)) {
+                    self.0.file_sent(one.id).await;
+                }
             }
             Ok(receipt)
         }
         .boxed()
+    }
+
+    fn open<'a>(&'a self, _: EventId, source: &'a Source) -> BoxFuture<'a, Result<Content, Failure>> {
+        State::open(&self.0, source).boxed()
     }
 
     fn signal<'a>(&'a self, signal: Signal) -> BoxFuture<'a, ()> {

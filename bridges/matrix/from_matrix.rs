@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::file;
 use crate::api::{File, ItemId, Kind, Style, Target, Text};
 
 /// A transaction of the homeserver. Its items stay unread here: one that is nested too deep, or holds half a surrogate
@@ -73,7 +74,7 @@ pub struct Event {
 pub fn message(event: &Event) -> Option<Kind> {
     match event.type_.as_str() {
         "m.room.message" => room_message(&event.content),
-        "m.sticker" => Some(Kind::File(Box::new(file(&event.content)))),
+        "m.sticker" => Some(Kind::File(Box::new(file(&event.content, true)))),
         "m.room.redaction" => {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
@@ -105,7 +106,7 @@ fn room_message(content: &Value) -> Option<Kind> {
         return Some(Kind::Edit { target, new });
     }
     match content["msgtype"].as_str()? {
-        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content)))),
+        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content, false)))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
@@ -146,17 +147,16 @@ fn without_fallback(body: &str) -> String {
     }
 }
 
-fn file(content: &Value) -> File {
-    let body = content["body"].as_str().map(clean).unwrap_or_default();
-    let name = content["filename"].as_str().map(clean);
-    // With a name of its own the body is a caption.
-    let caption = name.as_ref().filter(|name| **name != body && !body.is_empty()).map(|_| Text::plain(body.clone()));
+fn file(content: &Value, sticker: bool) -> File {
+    let relation = &content["m.relates_to"];
+    let reply = relation["m.in_reply_to"]["event_id"].as_str();
+    let caption = file::has_caption(content).then(|| text(content, reply.is_some())).flatten();
+    let thread = relation["event_id"].as_str().filter(|_| relation["rel_type"] == "m.thread");
     File {
-        name: name.unwrap_or(body),
-        media_type: content["info"]["mimetype"].as_str().map(clean),
-        size: content["info"]["size"].as_u64(),
         caption,
-        ..File::default()
+        reply: reply.map(Target::by_id),
+        thread: thread.map(ItemId::new),
+        ..file::read(content, sticker)
     }
 }
 
@@ -187,6 +187,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::{FileForm, Source};
 
     fn parse(type_: &str, content: &Value) -> Option<Kind> {
         let event = json!({ "event_id": "$e", "type": type_, "room_id": "!r", "sender": "@a:b", "content": content });
@@ -215,6 +216,8 @@ mod tests {
                 json!({ "msgtype": "m.image", "body": "look", "filename": "a.png", "info": { "mimetype": "image/png", "size": 5 }, "url": "mxc://x/y" }),
                 Kind::File(Box::new(File {
                     name: "a.png".into(),
+                    form: FileForm::Image,
+                    source: Some(Source::new("mxc://x/y")),
                     media_type: Some("image/png".into()),
                     size: Some(5),
                     caption: Some(Text::plain("look")),

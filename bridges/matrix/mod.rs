@@ -4,7 +4,7 @@
 //! [`appservice`] takes what the homeserver pushes and commits it, [`worker`] turns it into events ([`from_matrix`] is
 //! pure; [`members`], [`power`] and [`notices`] know what changes a room), [`signals`] passes on what is not stored,
 //! [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
-//! [`to_matrix`] (pure) writes events.
+//! [`to_matrix`] (pure) writes events. [`file`] (pure) describes files both ways, [`media`] brings their bytes.
 
 mod adapter;
 mod appservice;
@@ -13,9 +13,11 @@ mod client;
 mod config;
 mod dm;
 mod error;
+mod file;
 mod from_matrix;
 mod ghost;
 mod id;
+mod media;
 mod members;
 mod notices;
 mod picture;

@@ -3,7 +3,7 @@
 use ruma::OwnedEventId;
 use ruma::events::relation::{Replacement, Reply};
 use ruma::events::room::message::{Relation, RoomMessageEventContent};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::{Kind, Style, Target, Text};
 
@@ -16,6 +16,8 @@ const MAX_BODY: usize = 48 << 10;
 pub enum Wire {
     /// An event of type `m.room.message` with this content.
     Message(Value),
+    /// An event of type `m.sticker` with this content.
+    Sticker(Value),
     /// A redaction of this event.
     Redact(String),
 }
@@ -36,6 +38,10 @@ pub fn events(kind: &Kind) -> Vec<Wire> {
             parts.iter().filter_map(wire).collect()
         }
         Kind::Retract { target: Target { id: Some(target), .. } } => vec![Wire::Redact(target.to_string())],
+        Kind::Location { uri, text } => {
+            let body = text.clone().unwrap_or_else(|| uri.clone());
+            vec![Wire::Message(json!({ "msgtype": "m.location", "body": body, "geo_uri": uri }))]
+        }
         _ => Vec::new(),
     }
 }
@@ -147,7 +153,7 @@ mod tests {
             .iter()
             .map(|part| match part {
                 Wire::Message(content) => content["body"].as_str().unwrap(),
-                Wire::Redact(_) => "",
+                Wire::Sticker(_) | Wire::Redact(_) => "",
             })
             .collect();
         assert_eq!(joined, body);

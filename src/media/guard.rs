@@ -331,7 +331,7 @@ mod tests {
             ("gopher://example.org/a", Refused::Scheme),
             ("http://example.org/a", Refused::Scheme),
             ("HTTP://example.org/a", Refused::Scheme),
-            ("javascript:alert(1)", Refused::NoUrl),
+            ("javascript:alert(1)", Refused::Scheme),
             ("https:///a", Refused::NoUrl),
             ("https://", Refused::NoUrl),
             ("https://user@example.org/", Refused::Credentials),

@@ -1,4 +1,4 @@
-//! `/live`, `/ready` and `/metrics`.
+//! `/live`, `/ready` and `/metrics`, and the files of the networks beside them.
 
 use axum::Router;
 use axum::extract::State;
@@ -6,12 +6,28 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures::future::BoxFuture;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 
 use portway_bridges::api::Stop;
 
 use super::{Health, Metrics};
+use crate::media::Media;
+
+/// How many connections there are at most; further ones wait.
+const CONNECTIONS: usize = 512;
+
+/// How long a connection may stand still: nothing is asked, or what we send is not taken.
+const STILL: Duration = Duration::from_secs(120);
 
 /// What the pages are made of.
 #[derive(Clone)]
@@ -22,22 +38,27 @@ pub struct Pages {
     pub metrics: Metrics,
     /// Brings gauges up to date before they are read.
     pub refresh: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+    /// Files.
+    pub media: Media,
 }
 
 /// Serves the pages until the stop signal.
 ///
 /// # Errors
 /// An I/O error of the listener.
-pub async fn serve(listener: TcpListener, pages: Pages, stop: Stop) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, pages: Pages, stop: Stop) -> io::Result<()> {
+    let listener = Patient { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
     axum::serve(listener, router(pages)).with_graceful_shutdown(async move { stop.cancelled().await }).await
 }
 
 fn router(pages: Pages) -> Router {
+    let media = pages.media.clone().router();
     Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(pages)
+        .merge(media)
 }
 
 async fn live() -> &'static str {
@@ -56,4 +77,116 @@ async fn metrics(State(pages): State<Pages>) -> impl IntoResponse {
     (pages.refresh)().await;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], pages.metrics.render())
+}
+
+/// A listener that takes as many connections as there are places for, and gives up those that stand still.
+struct Patient {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl axum::serve::Listener for Patient {
+    type Io = Moving<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        let place = self.places.clone().acquire_owned().await.ok();
+        let (stream, from) = axum::serve::Listener::accept(&mut self.listener).await;
+        (Moving::new(stream, STILL, place), from)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A socket that ends with an error when it has stood still for too long, in both directions.
+struct Moving<S> {
+    stream: S,
+    patience: Duration,
+    deadline: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<S> Moving<S> {
+    fn new(stream: S, patience: Duration, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { stream, patience, deadline: Box::pin(tokio::time::sleep(patience)), _place: place }
+    }
+
+    fn moved(&mut self) {
+        self.deadline.as_mut().reset(Instant::now() + self.patience);
+    }
+
+    /// What a side that is not ready says: whether it is over.
+    fn still<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        ready!(self.deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Moving<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Pending => self.still(context),
+            moved => {
+                self.moved();
+                moved
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Moving<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Pending => self.still(context),
+            moved => {
+                self.moved();
+                moved
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Pending => self.still(context),
+            flushed => flushed,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn f4_a_reader_that_takes_nothing_is_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(10);
+        let mut ours = Moving::new(ours, STILL, None);
+        let start = Instant::now();
+        // As long as something moves it is waited for.
+        for _ in 0..5 {
+            ours.write_all(b"0123456789").await.expect("it is taken");
+            let reads = async {
+                tokio::time::sleep(STILL / 2).await;
+                theirs.read_exact(&mut [0; 10]).await
+            };
+            let (more, read) = tokio::join!(ours.write_all(b"x"), reads);
+            assert!(more.is_ok() && read.is_ok());
+            theirs.read_exact(&mut [0]).await.expect("it was written");
+        }
+        assert!(start.elapsed() > STILL);
+        ours.write_all(b"0123456789").await.expect("there is room");
+        let error = ours.write_all(b"more").await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let (ours, _theirs) = tokio::io::duplex(10);
+        let silent = Moving::new(ours, STILL, None).read(&mut [0]).await;
+        assert_eq!(silent.expect_err("nobody asks").kind(), io::ErrorKind::TimedOut);
+    }
 }

@@ -18,8 +18,10 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
     };
     let meta = &item.meta;
     let dedupe = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes(), item.at));
-    let mut ids: Vec<String> = meta.id.iter().cloned().collect();
-    ids.extend(meta.origin_id.iter().filter(|origin| Some(*origin) != meta.id.as_ref()).cloned());
+    let mut ids: Vec<String> = own_id(meta).into_iter().collect();
+    if meta.part == 0 {
+        ids.extend(meta.origin_id.iter().filter(|origin| Some(*origin) != meta.id.as_ref()).cloned());
+    }
     NewEvent {
         network: network.to_string(),
         direction: Direction::ToNetwork,
@@ -33,6 +35,12 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         at: item.at,
         original: None,
     }
+}
+
+/// The id by which an event is spoken of. Only the first one of a stanza is meant by the stanza's own.
+fn own_id(meta: &Meta) -> Option<String> {
+    let id = meta.id.as_ref()?;
+    Some(if meta.part == 0 { id.clone() } else { format!("{id}-{}", meta.part + 1) })
 }
 
 /// The item of an event that came from the network.
@@ -81,7 +89,13 @@ pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Opt
             | Kind::Retract { .. }
             | Kind::File(_)
             | Kind::Location { .. },
-        ) => Item { meta: Meta { remote_id: remote_id.map(str::to_owned), ..item.meta.clone() }, ..item.clone() },
+        ) => {
+            let origin_id = item.meta.origin_id.clone().filter(|_| item.meta.part == 0);
+            let remote_id = remote_id.map(str::to_owned);
+            // A client that got its own id back twice would drop the second.
+            let meta = Meta { id: own_id(&item.meta), part: 0, origin_id, remote_id, ..item.meta.clone() };
+            Item { meta, ..item.clone() }
+        }
         (Chat::Direct { person, .. }, _) if item.meta.receipt => Item {
             chat: item.chat.clone(),
             speaker: Speaker::Person { id: person.clone(), name: None },

@@ -17,6 +17,7 @@ use super::about::About;
 use super::doors::{Doors, Voice};
 use super::error::{self, ErrorType};
 use super::face::Faces;
+use super::file::Linking;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub doors: Arc<Doors>,
     /// The sentences.
     pub texts: Arc<Catalogue>,
+    /// How files get their URLs.
+    pub linking: Linking,
     /// What the gateway says of itself.
     pub about: Arc<About>,
     /// The metrics.
@@ -256,7 +259,7 @@ impl Component {
         }
         let chat = Chat::Direct { user: user.clone(), person: person.clone() };
         match parsed {
-            Parsed::Event { kind, origin_id, receipt, nick } => {
+            Parsed::Event { kind, more, origin_id, receipt, nick } => {
                 let face = parts.directory.addressed(&user, &person, node).await;
                 parts.directory.seen(Ok(person), None);
                 parts.directory.seen_user(&user);
@@ -275,7 +278,14 @@ impl Component {
                     None => parts.doors.chosen_name(&user).await,
                 };
                 let speaker = Speaker::User { id: user, name };
-                parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
+                let kinds: Vec<Kind> = std::iter::once(kind).chain(more).collect();
+                let last = kinds.len() - 1;
+                for ((part, n), kind) in (0..).zip(0..).zip(kinds) {
+                    // The receipt says that all of it has arrived, and a chat's events arrive in order.
+                    let meta = Meta { part, receipt: meta.receipt && n == last, ..meta.clone() };
+                    let (chat, speaker) = (chat.clone(), speaker.clone());
+                    parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
+                }
             }
             Parsed::Typing(active) => {
                 parts.router.writing(&chat, active);
@@ -357,7 +367,8 @@ impl XmppSide for Component {
         let now = parts.clock.now();
         match &item.chat {
             Chat::Direct { .. } => {
-                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now };
+                let (domain, texts, linking) = (&parts.domain, &*parts.texts, &parts.linking);
+                let context = to_stanza::Context { domain, texts, linking, now };
                 match &item.speaker {
                     Speaker::User { id: user, .. } => {
                         roster::own::render(item, id, &context, self.0.roster.privileges.of(user.host()).as_ref())
@@ -399,7 +410,8 @@ impl XmppSide for Component {
         let parts = &self.0.parts;
         match &item.chat {
             Chat::Direct { .. } => {
-                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+                let (domain, texts, linking) = (&parts.domain, &*parts.texts, &parts.linking);
+                let context = to_stanza::Context { domain, texts, linking, now: parts.clock.now() };
                 for stanza in to_stanza::direct(item, EventId(0), &context) {
                     self.send(&stanza, Priority::Normal);
                 }

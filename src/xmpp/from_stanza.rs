@@ -2,9 +2,10 @@
 //! (forwarded, carbons, delay, stanza-id, occupant-id) are not looked at.
 
 use minidom::Element;
-use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Target, Text};
+use portway_bridges::api::{Condition, ItemId, Kind, Sentence, Style, Target, Text};
 
 use super::error;
+use super::file;
 use super::stanza::{NS_CLIENT, Stanza};
 use super::xml;
 
@@ -41,6 +42,8 @@ pub enum Parsed {
     Event {
         /// What.
         kind: Kind,
+        /// What else one stanza says, in order behind it: its further files, each an event of its own.
+        more: Vec<Kind>,
         /// The origin-id (XEP-0359).
         origin_id: Option<String>,
         /// Whether a receipt is asked for (XEP-0184).
@@ -79,7 +82,8 @@ pub fn message(stanza: &Stanza) -> Parsed {
     if let Some(scheme) = encryption(stanza) {
         return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.encrypted-in").with("scheme", scheme));
     }
-    let kind = match content(stanza) {
+    let mut kinds = content(stanza).into_iter();
+    let kind = match kinds.next() {
         Some(kind) => kind,
         None => return chat_state(stanza).map_or(Parsed::Ignore, Parsed::Typing),
     };
@@ -87,6 +91,7 @@ pub fn message(stanza: &Stanza) -> Parsed {
     let nick = stanza.child("nick", ns::NICK).map(Element::text).filter(|nick| !nick.trim().is_empty());
     Parsed::Event {
         kind,
+        more: kinds.collect(),
         origin_id: origin_id.filter(|id| !id.is_empty()).map(str::to_owned),
         receipt: stanza.child("request", ns::RECEIPTS).is_some(),
         nick,
@@ -108,32 +113,28 @@ fn encryption(stanza: &Stanza) -> Option<String> {
     Some(named.attr("name").filter(|name| !name.is_empty()).unwrap_or("end-to-end").to_owned())
 }
 
-fn content(stanza: &Stanza) -> Option<Kind> {
-    if let Some(reactions) = stanza.child("reactions", ns::REACTIONS) {
-        let target = target(reactions.attr("id"))?;
-        let keys = reactions.children().filter(|child| child.is("reaction", ns::REACTIONS));
-        return Some(Kind::Reaction { target, keys: keys.map(Element::text).filter(|key| !key.is_empty()).collect() });
+fn content(stanza: &Stanza) -> Vec<Kind> {
+    if let Some(kind) = relation(stanza) {
+        return kind.into_iter().collect();
     }
-    if let Some(retract) = stanza.child("retract", ns::RETRACT_1) {
-        return Some(Kind::Retract { target: target(retract.attr("id"))? });
-    }
-    if let Some(apply) = stanza.child("apply-to", ns::FASTEN)
-        && apply.has_child("retract", ns::RETRACT_0)
-    {
-        return Some(Kind::Retract { target: target(apply.attr("id"))? });
-    }
-    let (body, lang) = body(stanza)?;
-    if let Some(url) = stanza.child("x", ns::OOB).and_then(|oob| oob.get_child("url", ns::OOB)).map(Element::text)
-        && url.trim() == body.trim()
-    {
-        return Some(Kind::File(Box::new(File {
-            name: file_name(url.trim()),
-            url: Some(url.trim().to_owned()),
-            ..File::default()
-        })));
-    }
+    let body = body(stanza);
     let reply = stanza.child("reply", ns::REPLY).and_then(|reply| target(reply.attr("id")));
-    let mut body = if reply.is_some() { without_fallback(stanza, &body) } else { body };
+    let thread = stanza.child("thread", NS_CLIENT).map(Element::text).filter(|thread| !thread.is_empty());
+    let thread = thread.map(|thread| ItemId::new(&thread));
+    let replace = stanza.child("replace", ns::CORRECT);
+    if replace.is_none() {
+        if let Some(place) = file::read::place(stanza, body.as_ref().map(|(body, _)| body.as_str())) {
+            return vec![place];
+        }
+        let said = body.as_ref().map(|(body, _)| without_fallback(stanza, body, &[ns::REPLY, file::ns::SFS]));
+        let found = file::read::files(stanza, said.as_deref().unwrap_or_default());
+        let lang = body.as_ref().and_then(|(_, lang)| lang.clone());
+        if !found.files.is_empty() {
+            return with_files(found, lang, reply, thread);
+        }
+    }
+    let Some((body, lang)) = body else { return Vec::new() };
+    let mut body = if reply.is_some() { without_fallback_of_reply(stanza, &body) } else { body };
     let mut style = Style::Normal;
     if let Some(action) = body.strip_prefix("/me ") {
         body = action.to_owned();
@@ -150,16 +151,51 @@ fn content(stanza: &Stanza) -> Option<Kind> {
             .map(|subject| clean(&subject))
             .filter(|s| !s.is_empty()),
         reply,
-        thread: stanza
-            .child("thread", NS_CLIENT)
-            .map(Element::text)
-            .filter(|thread| !thread.is_empty())
-            .map(|thread| ItemId::new(&thread)),
+        thread,
     };
-    match stanza.child("replace", ns::CORRECT) {
-        Some(replace) => Some(Kind::Edit { target: target(replace.attr("id"))?, new: text }),
-        None => Some(Kind::Text(text)),
+    match replace {
+        Some(replace) => target(replace.attr("id")).map(|target| Kind::Edit { target, new: text }).into_iter().collect(),
+        None => vec![Kind::Text(text)],
     }
+}
+
+/// A message that speaks of another one and has no text of its own. `Some(None)` where it does not say of which.
+fn relation(stanza: &Stanza) -> Option<Option<Kind>> {
+    if let Some(reactions) = stanza.child("reactions", ns::REACTIONS) {
+        let keys = reactions.children().filter(|child| child.is("reaction", ns::REACTIONS));
+        let keys = keys.map(Element::text).filter(|key| !key.is_empty()).collect();
+        return Some(target(reactions.attr("id")).map(|target| Kind::Reaction { target, keys }));
+    }
+    if let Some(retract) = stanza.child("retract", ns::RETRACT_1) {
+        return Some(target(retract.attr("id")).map(|target| Kind::Retract { target }));
+    }
+    let apply = stanza.child("apply-to", ns::FASTEN).filter(|apply| apply.has_child("retract", ns::RETRACT_0))?;
+    Some(target(apply.attr("id")).map(|target| Kind::Retract { target }))
+}
+
+/// Files, the first one with what the message relates to, the last one with what was said beside them.
+fn with_files(
+    found: file::read::Found,
+    lang: Option<String>,
+    reply: Option<Target>,
+    thread: Option<ItemId>,
+) -> Vec<Kind> {
+    let mut files = found.files;
+    for file in &mut files {
+        file.thread.clone_from(&thread);
+    }
+    if let Some(first) = files.first_mut() {
+        first.reply = reply;
+    }
+    if let Some(last) = files.last_mut()
+        && !found.text.is_empty()
+    {
+        let text = clean(&found.text);
+        // A description that the file has of its own goes before.
+        let body = last.caption.take().filter(|own| own.body != text).map_or(text.clone(), |own| format!("{}\n{text}", own.body));
+        last.caption = Some(Text { lang, ..Text::plain(body) });
+    }
+    files.into_iter().map(|file| Kind::File(Box::new(file))).collect()
 }
 
 fn target(id: Option<&str>) -> Option<Target> {
@@ -179,39 +215,44 @@ fn body(stanza: &Stanza) -> Option<(String, Option<String>)> {
     Some((text, xml::lang(chosen).map(str::to_owned).or_else(|| stanza.lang.clone())))
 }
 
-/// The body without the quote that is there for clients without XEP-0461. Offsets are counted in code points (XEP-0428).
-fn without_fallback(stanza: &Stanza, body: &str) -> String {
-    let fallbacks = stanza
-        .element
-        .children()
-        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY));
+/// The body without the quote that is there for clients without XEP-0461.
+fn without_fallback_of_reply(stanza: &Stanza, body: &str) -> String {
+    let kept = without_fallback(stanza, body, &[ns::REPLY]);
+    // A fallback that covers everything would leave silence.
+    if kept.trim().is_empty() { body.to_owned() } else { kept }
+}
+
+/// The body without what is there for clients that lack one of these features. Offsets are counted in code points
+/// (XEP-0428); without offsets it is the whole body.
+fn without_fallback(stanza: &Stanza, body: &str, features: &[&str]) -> String {
+    let fallbacks = stanza.element.children().filter(|child| {
+        child.is("fallback", ns::FALLBACK) && child.attr("for").is_some_and(|feature| features.contains(&feature))
+    });
     let mut ranges = Vec::new();
-    for range in fallbacks.filter_map(|fallback| fallback.get_child("body", ns::FALLBACK)) {
+    for fallback in fallbacks {
+        let Some(range) = fallback.get_child("body", ns::FALLBACK) else {
+            if fallback.attr("for") != Some(ns::REPLY) {
+                ranges.push(0..usize::MAX);
+            }
+            continue;
+        };
         let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
-        if let (Some(start), Some(end)) = (number("start"), number("end")) {
-            ranges.push(start..end);
+        match (number("start"), number("end")) {
+            (Some(start), Some(end)) => ranges.push(start..end),
+            (None, None) if fallback.attr("for") != Some(ns::REPLY) => ranges.push(0..usize::MAX),
+            _ => {}
         }
     }
-    let kept: String = body
-        .chars()
+    body.chars()
         .enumerate()
         .filter(|(n, _)| !ranges.iter().any(|range| range.contains(n)))
         .map(|(_, c)| c)
-        .collect();
-    // A fallback that covers everything would leave silence.
-    if kept.trim().is_empty() { body.to_owned() } else { kept }
+        .collect()
 }
 
 fn chat_state(stanza: &Stanza) -> Option<bool> {
     let state = stanza.element.children().find(|child| child.has_ns(ns::CHATSTATES))?;
     Some(state.name() == "composing")
-}
-
-/// The last part of a URL's path, as a person reads it.
-fn file_name(url: &str) -> String {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path);
-    clean(name).chars().take(200).collect()
 }
 
 /// Text without control characters other than tab and line feed; line ends are `\n`.
@@ -229,6 +270,8 @@ pub fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portway_bridges::api::{File, FileForm};
+
     use super::*;
 
     fn parse(text: &str) -> Parsed {
@@ -286,7 +329,9 @@ mod tests {
             (
                 "<message><body>https://x/a%20b.png</body><x xmlns='jabber:x:oob'><url>https://x/a%20b.png</url></x></message>",
                 Kind::File(Box::new(File {
-                    name: "a%20b.png".into(),
+                    name: "a b.png".into(),
+                    form: FileForm::Image,
+                    media_type: Some("image/png".into()),
                     url: Some("https://x/a%20b.png".into()),
                     ..File::default()
                 })),

@@ -5,6 +5,7 @@ use portway_bridges::api::{Chat, EventId, Failed, Kind, Membership, Sentence, St
 
 use super::address;
 use super::error::{self, ErrorType};
+use super::file::{self, Linking};
 use super::from_stanza::ns;
 use super::jid::Jid;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
@@ -33,6 +34,8 @@ pub struct Context<'a> {
     pub domain: &'a Domain,
     /// The sentences.
     pub texts: &'a Catalogue,
+    /// How files get their URLs.
+    pub linking: &'a Linking,
     /// The time.
     pub now: Timestamp,
 }
@@ -77,22 +80,28 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             vec![stanza.with(hint("store"))]
         }
         Kind::Retract { .. } | Kind::Moderate { .. } => chat.notice(say(&Sentence::new("core.retracted"))),
-        Kind::File(file) => match &file.url {
-            Some(url) => {
-                let mut oob = Element::bare("x", ns::OOB);
-                oob.append_child(xml::text("url", ns::OOB, url));
-                let mut stanzas = chat.texts(&Text::plain(url.clone()), &[oob]);
+        Kind::File(file) => match file::shown(file, id, item.at, context.now, context.linking) {
+            Some(shown) => {
+                let body = Text { reply: file.reply.clone(), thread: file.thread.clone(), ..Text::plain(shown.url) };
+                let mut stanzas = chat.texts(&body, &shown.payloads);
                 if let Some(caption) = &file.caption {
                     let second = format!("{own_id}-caption");
-                    stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[]));
+                    stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[file::write::attached(&own_id)]));
                 }
                 stanzas
             }
             None => chat.texts(&file_as_text((**file).clone(), &say), &[]),
         },
         Kind::Location { uri, text } => {
-            let body = text.as_ref().map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
-            chat.texts(&Text::plain(body), &[])
+            let name = file::write::place_name(uri, text.as_deref());
+            let place = file::write::place(uri, name);
+            let mut stanzas = chat.texts(&Text::plain(uri.clone()), place.as_slice());
+            if let Some(name) = name {
+                let second = format!("{own_id}-caption");
+                let name = Text::plain(name);
+                stanzas.extend(Chatting { id: &second, ..chat }.texts(&name, &[file::write::attached(&own_id)]));
+            }
+            stanzas
         }
         Kind::Delivered { target: Target { id: Some(target), .. } } => {
             let received = xml::element("received", ns::RECEIPTS, &[("id", target.as_str())]);
@@ -319,7 +328,8 @@ mod tests {
         };
         let domain = Domain::new("m.x").unwrap();
         let texts = Catalogue::new(en::SENTENCES);
-        let context = Context { domain: &domain, texts: &texts, now: Timestamp(1_000_000 + age) };
+        let linking = crate::xmpp::file::write::tests::linking();
+        let context = Context { domain: &domain, texts: &texts, linking: &linking, now: Timestamp(1_000_000 + age) };
         direct(&item, EventId(7), &context)
             .iter()
             .map(|stanza| {

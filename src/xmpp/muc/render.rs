@@ -6,8 +6,9 @@ use portway_bridges::api::{EventId, Kind, Membership, Sentence, Style, Target, T
 use super::room::{Room, Session};
 use super::{Muc, MucConfig, build, failed, ns, people};
 use crate::route::degrade::file_as_text;
-use crate::route::item::{Item, Speaker};
+use crate::route::item::{Item, Meta, Speaker};
 use crate::route::key;
+use crate::xmpp::file;
 use crate::xmpp::from_stanza::ns as message_ns;
 use crate::xmpp::stanza::{NS_CLIENT, OutStanza, StanzaKind};
 use crate::xmpp::to_stanza::{MAX_BODY, hint, split};
@@ -74,7 +75,7 @@ impl Muc {
                 }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
                 for session in room.sessions.values() {
-                    out.extend(message(config, room, session, id, item, late.as_deref()));
+                    out.extend(message(config, room, session, id, item, late.as_deref(), now));
                 }
                 out
             }
@@ -122,6 +123,7 @@ pub fn message(
     id: EventId,
     item: &Item,
     stamp: Option<&str>,
+    now: Timestamp,
 ) -> Vec<OutStanza> {
     let (nick, who) = match &item.speaker {
         Speaker::User { id, name } => {
@@ -141,9 +143,17 @@ pub fn message(
     let stable = item.meta.remote_id.clone().unwrap_or_else(|| format!("pw-{id}"));
     let own = item.meta.id.clone().unwrap_or_else(|| stable.clone());
     let occupant = build::occupant_id(config, &room.id, &who);
-    let bodies: Vec<String> = content(config, item)
-        .map_or_else(Vec::new, |body| split(&body, MAX_BODY).into_iter().map(str::to_owned).collect());
-    let mut payloads = payloads(&item.kind);
+    let shown = match &item.kind {
+        Kind::File(file) => file::shown(file, id, item.at, now, &config.linking),
+        _ => None,
+    };
+    let payloads_of_file = shown.is_some();
+    let (body, mut payloads) = match shown {
+        Some(shown) => (Some(shown.url), shown.payloads),
+        None => (content(config, item), payloads(&item.kind)),
+    };
+    let bodies: Vec<String> =
+        body.map_or_else(Vec::new, |body| split(&body, MAX_BODY).into_iter().map(str::to_owned).collect());
     if bodies.is_empty() && payloads.is_empty() {
         return Vec::new();
     }
@@ -173,7 +183,28 @@ pub fn message(
         }
         out.push(stanza);
     }
+    if let Some(caption) = caption(&item.kind, !payloads_of_file) {
+        let meta = Meta {
+            id: item.meta.id.as_ref().map(|_| format!("{own}-caption")),
+            origin_id: None,
+            remote_id: Some(format!("{stable}-caption")),
+            ..item.meta.clone()
+        };
+        let second = Item { kind: Kind::Text(caption), meta, ..item.clone() };
+        let attached = file::write::attached(&stable);
+        out.extend(message(config, room, session, id, &second, stamp, now).into_iter().map(|stanza| stanza.with(attached.clone())));
+    }
     out
+}
+
+/// What is said beside a file or a place, in a message of its own behind it.
+fn caption(kind: &Kind, in_words: bool) -> Option<Text> {
+    match kind {
+        // Words for a file hold its caption.
+        Kind::File(file) if !in_words => file.caption.clone(),
+        Kind::Location { uri, text } => file::write::place_name(uri, text.as_deref()).map(Text::plain),
+        _ => None,
+    }
 }
 
 /// The text of an event, if it has one.
@@ -187,10 +218,8 @@ fn content(config: &MucConfig, item: &Item) -> Option<String> {
         Kind::Text(text) => words(text),
         Kind::Edit { target: Target { id: Some(_), .. }, new } => words(new),
         Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
-        Kind::File(file) if file.url.is_some() => file.url.clone().unwrap_or_default(),
         Kind::File(file) => file_as_text((**file).clone(), &say).body,
-        Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
-        Kind::Location { uri, text: None } => uri.clone(),
+        Kind::Location { uri, .. } => uri.clone(),
         Kind::Encrypted { scheme } => say(&Sentence::new("core.encrypted").with("scheme", scheme.clone())),
         Kind::Retract { .. } | Kind::Moderate { .. } => say(&Sentence::new("core.retracted")),
         Kind::Reaction { target: Target { id: None, .. }, keys } if !keys.is_empty() => {
@@ -221,15 +250,9 @@ fn payloads(kind: &Kind) -> Vec<Element> {
             }
             vec![reactions, hint("store")]
         }
-        Kind::File(file) => file
-            .url
-            .iter()
-            .map(|url| {
-                let mut oob = Element::bare("x", message_ns::OOB);
-                oob.append_child(xml::text("url", message_ns::OOB, url));
-                oob
-            })
-            .collect(),
+        Kind::Location { uri, text } => {
+            file::write::place(uri, file::write::place_name(uri, text.as_deref())).into_iter().collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -78,7 +78,7 @@ fn history(config: &MucConfig, room: &Room, session: &Session, stanza: &Stanza, 
             break;
         }
         let stamp = stamp(item.at);
-        let rendered = super::render::message(config, room, session, *id, item, Some(&stamp));
+        let rendered = super::render::message(config, room, session, *id, item, Some(&stamp), now);
         let size: usize = rendered.iter().map(|stanza| stanza.element().text().len() + 300).sum();
         if size > chars {
             break;
