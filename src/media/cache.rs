@@ -407,3 +407,6 @@ impl Reader {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -328,7 +328,7 @@ mod tests {
         };
         let domain = Domain::new("m.x").unwrap();
         let texts = Catalogue::new(en::SENTENCES);
-        let linking = crate::xmpp::file::write::tests::linking();
+        let linking = file::write::tests::linking();
         let context = Context { domain: &domain, texts: &texts, linking: &linking, now: Timestamp(1_000_000 + age) };
         direct(&item, EventId(7), &context)
             .iter()

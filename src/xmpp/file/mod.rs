@@ -27,3 +27,6 @@ pub mod ns {
 /// How the thumbnail of a file that has only a blur begins: clients that know it draw it, others see a scheme that they do not
 /// load.
 const BLURHASH: &str = "data:image/blurhash,";
+
+#[cfg(test)]
+mod tests;

@@ -76,7 +76,7 @@ pub fn files(stanza: &Stanza, body: &str) -> Found {
 
 /// What one form of a file says, and another one does not.
 fn complete(known: &mut File, more: File) {
-    if known.form == FileForm::Plain {
+    if known.media_type.is_none() {
         known.form = more.form;
     }
     known.media_type = known.media_type.take().or(more.media_type);

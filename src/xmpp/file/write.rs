@@ -157,6 +157,7 @@ fn thumbnail(uri: &str, media_type: Option<&str>, extent: Option<(u32, u32)>) ->
 }
 
 #[cfg(test)]
+#[expect(missing_docs, reason = "a module of tests")]
 pub mod tests {
     use std::time::Duration;
 

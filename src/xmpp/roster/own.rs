@@ -74,7 +74,7 @@ mod tests {
             meta: Meta { remote_id: Some("$e".into()), ..Meta::default() },
         };
         let (domain, texts) = (Domain::new("m.capulet.lit").unwrap(), Catalogue::new(en::SENTENCES));
-        let linking = crate::xmpp::file::write::tests::linking();
+        let linking = file::write::tests::linking();
         let context = Context { domain: &domain, texts: &texts, linking: &linking, now: Timestamp(0) };
         let text = |stanza: &OutStanza| {
             let mut bytes = Vec::new();

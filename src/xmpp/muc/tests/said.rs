@@ -169,10 +169,24 @@ fn every_kind_says_something_in_a_room() {
         (Kind::Retract { target: Target::by_id("$e1") }, "<retract xmlns='urn:xmpp:message-retract:1' id='$e1'/>"),
         (Kind::Retract { target: unknown() }, "(took an earlier message back)"),
         (Kind::Reaction { target: unknown(), keys: vec!["+".into()] }, "reacted with +"),
-        (Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) }, "here\ngeo:1,2"),
     ] {
         let out = house.render(kind);
         assert!(out.len() == 1 && out[0].contains(expected), "{out:?}");
     }
     assert!(house.render(Kind::Reaction { target: unknown(), keys: vec![] }).is_empty());
+    // A link and a place stand alone, and what is said of them follows.
+    let file = portway_bridges::api::File {
+        name: "a.png".into(),
+        source: Some(portway_bridges::api::Source::new("far")),
+        caption: Some(Text::plain("look")),
+        ..portway_bridges::api::File::default()
+    };
+    for (kind, first, second) in [
+        (Kind::File(Box::new(file)), "/a.png</body><file-sharing", "<body>look</body>"),
+        (Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) }, "<body>geo:1,2</body>", "<body>here</body>"),
+    ] {
+        let out = house.render(kind);
+        assert!(out.len() == 2 && out[0].contains(first) && out[1].contains(second), "{out:?}");
+        assert!(out[1].contains("-caption'") && out[1].contains("<attach-to"), "{out:?}");
+    }
 }

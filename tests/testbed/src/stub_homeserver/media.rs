@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -18,7 +18,8 @@ pub fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/client/v1/media/{kind}/{server}/{id}", get(fetch))
         .route("/media/v3/{kind}/{server}/{id}", get(fetch))
-        .route("/media/v3/upload", post(upload))
+        .route("/media/v3/upload", post(upload).layer(DefaultBodyLimit::disable()))
+        .route("/client/v1/media/config", get(config))
         .route("/client/v3/profile/{user}/avatar_url", put(set_picture))
 }
 
@@ -38,6 +39,11 @@ async fn upload(State(shared): Stub, headers: HeaderMap, body: Bytes) -> Respons
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let uri = store(&shared, media_type, body.to_vec());
     axum::Json(json!({ "content_uri": uri })).into_response()
+}
+
+async fn config(State(shared): Stub) -> Response {
+    let largest = shared.world().largest_upload;
+    axum::Json(largest.map_or_else(|| json!({}), |largest| json!({ "m.upload.size": largest }))).into_response()
 }
 
 async fn set_picture(
@@ -64,6 +70,11 @@ fn store(shared: &Shared, media_type: &str, bytes: Vec<u8>) -> String {
 }
 
 impl StubHomeserver {
+    /// Says from now on that no larger file is taken, in bytes.
+    pub fn largest_upload(&self, bytes: u64) {
+        self.shared.world().largest_upload = Some(bytes);
+    }
+
     /// Keeps media; returns the `mxc:` URI.
     #[must_use]
     pub fn add_media(&self, media_type: &str, bytes: Vec<u8>) -> String {
