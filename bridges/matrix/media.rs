@@ -110,9 +110,14 @@ impl State {
                 core.put(&key, Some(note.to_string().into_bytes())).await.map_err(|error| stored(&error))?;
                 Ok(wire(file, &uploaded))
             }
-            // Its sender must know that nobody can get it; and nobody could open an encrypted link.
+            // Its sender must know that nobody can get it; nor could anybody open an encrypted link.
             Err(failure @ Failure::Permanent { .. }) if gone(&failure) || url.starts_with("aesgcm:") => Err(failure),
-            Err(failure @ Failure::Temporary { .. }) if out.attempt < TRIES || url.starts_with("aesgcm:") => Err(failure),
+            Err(failure @ Failure::Temporary { .. }) if out.attempt < TRIES => Err(failure),
+            Err(failure) if url.starts_with("aesgcm:") => Err(Failure::permanent(
+                Condition::RemoteServerTimeout,
+                Sentence::new("core.file-unreachable"),
+                failure.to_string(),
+            )),
             Err(_) => {
                 core.loss("file");
                 Ok(to_matrix::events(&Kind::Text(file::as_link(file, url))))

@@ -23,6 +23,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     de("core.file-bad-key", "Die Datei ließ sich nicht entschlüsseln: Der Schlüssel passt nicht."),
     de("core.file-not-fetched", "Der Link dieser Datei führt an keinen Ort, von dem ich Dateien holen darf."),
     de("core.file-too-large", "Die Datei ist größer als {most} MiB; mehr wird hier nicht übertragen."),
+    de("core.file-unreachable", "Die Datei ist an ihrem Ort nicht erreichbar. Bitte senden Sie sie noch einmal."),
     de("core.no-file", "Diese Datei gibt es nicht mehr."),
     de("core.gateway-name", "{network}-Gateway"),
     de("core.given-up", "{network} war zu lange nicht erreichbar. Die Nachricht wurde nicht zugestellt."),

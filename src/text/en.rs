@@ -23,6 +23,7 @@ pub const SENTENCES: &[SentenceDef] = &[
     en("core.file-bad-key", "The file could not be decrypted: its key does not fit."),
     en("core.file-not-fetched", "The link of this file leads nowhere that I may fetch files from."),
     en("core.file-too-large", "The file is larger than {most} MiB, which is the most that is carried here."),
+    en("core.file-unreachable", "The file cannot be fetched from where it was put. Please send it again."),
     en("core.no-file", "This file is not there any more."),
     en("core.gateway-name", "{network} gateway"),
     en("core.given-up", "{network} could not be reached for too long. The message was not delivered."),

@@ -11,6 +11,7 @@ mod disco;
 mod faces;
 mod link;
 mod manners;
+mod media;
 mod people;
 mod process;
 mod roster;

@@ -174,6 +174,10 @@ async fn f5_what_is_no_upload_is_a_link_or_an_error() {
     world.memory.serve("aesgcm://up.example/x#00", "image/png", &[0; 100]);
     let large = world.deliver(sent_file(5, sealed)).await.unwrap_err();
     assert_eq!(condition(&large), Some(Condition::PolicyViolation));
+    world.memory.refuse_file("aesgcm://up.example/x#00", Failure::temporary("the server is away"));
+    let sealed = File { url: Some("aesgcm://up.example/x#00".into()), ..cat() };
+    let away = Outbound { attempt: 5, ..sent_file(6, sealed) };
+    assert_eq!(condition(&world.deliver(away).await.unwrap_err()), Some(Condition::RemoteServerTimeout));
     assert_eq!(world.stub.sent(&world.only_room()).len(), 3);
 }
 

@@ -213,3 +213,74 @@ async fn f5_a_trickle_is_too_slow() {
     let fetcher = Fetcher::new(Parts { pace, ..parts });
     assert_eq!(fetched(&fetcher, &format!("http://{address}/")).await, Err("B it comes too slowly".into()));
 }
+
+/// A server with TLS on loopback, and what trusts it.
+async fn tls_server(answers: Vec<(&'static str, Vec<u8>)>) -> (u16, TlsConnector) {
+    let provider = || Arc::new(rustls::crypto::ring::default_provider());
+    let made = rcgen::generate_simple_self_signed(["upload.example".to_owned()]).unwrap();
+    let der = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![der.clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let Ok((socket, _)) = listener.accept().await else { return };
+            let Ok(mut socket) = acceptor.accept(socket).await else { continue };
+            let mut head = Vec::new();
+            while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                if socket.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let path = String::from_utf8_lossy(&head).split(' ').nth(1).unwrap_or_default().to_owned();
+            if let Some((_, bytes)) = answers.iter().find(|(known, _)| *known == path) {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", bytes.len());
+                let _ = socket.write_all(head.as_bytes()).await;
+                let _ = socket.write_all(bytes).await;
+            }
+            let _ = socket.shutdown().await;
+        }
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    (port, TlsConnector::from(Arc::new(config)))
+}
+
+#[tokio::test]
+async fn f5_encrypted_links_give_out_what_was_sealed_and_nothing_else() {
+    use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+    let sealer = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).unwrap());
+    let mut good = b"a secret cat".to_vec();
+    sealer.seal_in_place_append_tag(Nonce::assume_unique_for_key([9; 12]), Aad::empty(), &mut good).unwrap();
+    let mut changed = good.clone();
+    changed[3] ^= 1;
+    let (port, tls) = tls_server(vec![("/good", good), ("/changed", changed), ("/short", b"tag".to_vec())]).await;
+    let open = fetcher(&["upload.example"], &[("upload.example", "127.0.0.1"), ("other.example", "127.0.0.1")]);
+    let parts = Parts::system(open.0.allow.clone(), 1000, &std::env::temp_dir(), Metrics::default());
+    let fetcher = Fetcher::new(Parts { tls: Some(tls), resolve: open.0.resolve.clone(), pace: open.0.pace, ..parts });
+    let fragment = |iv: &str, key: &str| format!("{}{}", iv.repeat(12), key.repeat(32));
+    let url = |path: &str, fragment: &str| format!("aesgcm://upload.example:{port}{path}#{fragment}");
+    let right = fragment("09", "07");
+    assert_eq!(fetched(&fetcher, &url("/good", &right)).await, Ok((None, b"a secret cat".to_vec())));
+    for bad in [
+        url("/good", &fragment("09", "08")),
+        url("/good", &fragment("08", "07")),
+        url("/good", ""),
+        url("/changed", &right),
+        url("/short", &right),
+    ] {
+        assert_eq!(fetched(&fetcher, &bad).await, Err("P its key is none, or not its own".into()), "{bad}");
+    }
+    // The certificate is that of the host that was asked for, and of no other.
+    let other = format!("https://other.example:{port}/good");
+    let allow = Allow::read(&["other.example".to_owned()]).0;
+    let parts = Parts::system(allow, 1000, &std::env::temp_dir(), Metrics::default());
+    let tls = fetcher.0.tls.clone();
+    let wrong = Fetcher::new(Parts { tls, resolve: open.0.resolve.clone(), pace: open.0.pace, ..parts });
+    assert!(fetched(&wrong, &other).await.is_err_and(|why| why.starts_with("T ")));
+}

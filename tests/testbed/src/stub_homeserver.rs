@@ -144,6 +144,8 @@ struct World {
     typing: Vec<(String, String, bool)>,
     /// Media by `server/id`: type and bytes; the oldest are forgotten.
     media: VecDeque<(String, String, Vec<u8>)>,
+    /// Media that is only zeros, by `server/id`: how many.
+    zeros: BTreeMap<String, u64>,
     /// The largest file that is taken, where it is said.
     largest_upload: Option<u64>,
     /// The picture of each profile, as `mxc:` URI.
