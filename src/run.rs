@@ -112,8 +112,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let folder = config.data_dir.join("media");
     let cache = Cache::open(&folder, config.media_cache, config.media_max_size, metrics.clone(), stop.clone())
         .map_err(|error| RunError::Media { path: folder.display().to_string(), error })?;
-    let links =
-        Links::new(&config.http_public_url, &store.key("media"), config.media_expiry, config.media_max_size);
+    let links = Links::new(&config.http_public_url, &store.key("media"), config.media_expiry, config.media_max_size);
     let fetches =
         fetch::Parts::system(config.media_fetch_allow.clone(), config.media_max_size, &folder, metrics.clone());
     let files = Files { links: links.clone(), fetcher: Fetcher::new(fetches) };

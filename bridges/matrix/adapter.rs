@@ -19,9 +19,9 @@ use super::power::Levels;
 use super::to_matrix::{self, Wire};
 use super::{appservice, registration};
 use crate::api::{
-    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Content, Core, EventId, Failure, Fatal, Finding, HistoryItem,
-    ItemId, Kind, Listener, Membership, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Sentence, Signal,
-    SignalKind, Source, Stop, UserId,
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Content, Core, EventId, Failure, Fatal, Finding,
+    HistoryItem, ItemId, Kind, Listener, Membership, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId,
+    Sentence, Signal, SignalKind, Source, Stop, UserId,
 };
 
 /// How many values each cache holds.

@@ -231,7 +231,11 @@ mod tests {
             json!({ "info": { "size": -1, "w": "5", "h": 1e300, "mimetype": [] } }),
         ] {
             let found = read(&content, false);
-            assert_eq!((found.source, found.size, found.extent, found.media_type), (None, None, None, None), "{content}");
+            assert_eq!(
+                (found.source, found.size, found.extent, found.media_type),
+                (None, None, None, None),
+                "{content}"
+            );
         }
     }
 

@@ -152,12 +152,7 @@ fn file(content: &Value, sticker: bool) -> File {
     let reply = relation["m.in_reply_to"]["event_id"].as_str();
     let caption = file::has_caption(content).then(|| text(content, reply.is_some())).flatten();
     let thread = relation["event_id"].as_str().filter(|_| relation["rel_type"] == "m.thread");
-    File {
-        caption,
-        reply: reply.map(Target::by_id),
-        thread: thread.map(ItemId::new),
-        ..file::read(content, sticker)
-    }
+    File { caption, reply: reply.map(Target::by_id), thread: thread.map(ItemId::new), ..file::read(content, sticker) }
 }
 
 /// The longest name in characters that is passed on.

@@ -102,7 +102,8 @@ impl State {
         if let Some(uploaded) = known.and_then(|bytes| known_upload(&bytes)) {
             return Ok(wire(file, &uploaded));
         }
-        let no_file = || Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "a file without a URL");
+        let no_file =
+            || Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "a file without a URL");
         let url = file.url.as_deref().ok_or_else(no_file)?;
         match self.take(file, url, ghost).await {
             Ok(uploaded) => {
@@ -195,6 +196,8 @@ fn known_upload(bytes: &[u8]) -> Option<Uploaded> {
 }
 
 fn is_media_type(text: &str) -> bool {
-    let token = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte));
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
     text.len() < 128 && text.split_once('/').is_some_and(|(kind, form)| token(kind) && token(form))
 }

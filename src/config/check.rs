@@ -305,7 +305,11 @@ impl Reader {
     fn fetch_allow(&mut self) -> Allow {
         let (allow, bad) = Allow::read(&self.list("media", "fetch_allow"));
         for text in bad {
-            self.fault_at("media", "fetch_allow", &format!("“{text}” is neither a host name nor a network such as 10.0.0.0/8"));
+            self.fault_at(
+                "media",
+                "fetch_allow",
+                &format!("“{text}” is neither a host name nor a network such as 10.0.0.0/8"),
+            );
         }
         allow
     }
@@ -318,7 +322,11 @@ impl Reader {
                 && uri.query().is_none()
         });
         if !good || url.contains(['"', '\'', '<', '>', '#']) {
-            self.fault_at("http", "public_url", &format!("“{url}” is no URL; write it as \"https://files.example.org\""));
+            self.fault_at(
+                "http",
+                "public_url",
+                &format!("“{url}” is no URL; write it as \"https://files.example.org\""),
+            );
         }
         url.trim_end_matches('/').to_owned()
     }

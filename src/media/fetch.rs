@@ -92,7 +92,8 @@ impl Parts {
     pub fn system(allow: Allow, largest: u64, folder: &Path, metrics: Metrics) -> Self {
         let resolve: Resolve = Arc::new(|host: &str| {
             let host = host.to_owned();
-            async move { Ok(tokio::net::lookup_host((host.as_str(), 0)).await?.map(|found| found.ip()).collect()) }.boxed()
+            async move { Ok(tokio::net::lookup_host((host.as_str(), 0)).await?.map(|found| found.ip()).collect()) }
+                .boxed()
         });
         let tls = connector();
         let turns = Arc::new(Semaphore::new(FETCHES));

@@ -359,7 +359,13 @@ mod tests {
     #[test]
     fn good_urls_are_taken_apart() {
         let nothing = Allow::default();
-        let good = |tls, host: &str, port, path: &str| Target { tls, host: host.into(), port, path: path.into(), named: false };
+        let good = |tls, host: &str, port, path: &str| Target {
+            tls,
+            host: host.into(),
+            port,
+            path: path.into(),
+            named: false,
+        };
         for (url, expected) in [
             ("https://Example.org", good(true, "example.org", 443, "/")),
             ("https://example.org./a?b=c#d", good(true, "example.org", 443, "/a?b=c")),

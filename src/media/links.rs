@@ -119,7 +119,8 @@ impl Links {
         // The nonce comes from what is sealed: the same ticket gives the same URL, another one another nonce.
         let mut nonce = [0; NONCE_LEN];
         nonce.copy_from_slice(&hmac::sign(&self.0.nonces, &plain).as_ref()[..NONCE_LEN]);
-        let sealed = self.0.seal.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut plain);
+        let sealed =
+            self.0.seal.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut plain);
         sealed.expect("a ticket is far shorter than what AES-GCM can seal");
         let mut out = nonce.to_vec();
         out.extend_from_slice(&plain);

@@ -78,7 +78,8 @@ async fn file(
     set(&mut headers, header::CACHE_CONTROL, &format!("private, max-age={keep}, immutable"));
     set(&mut headers, header::ETAG, &tag);
     let field = |name: HeaderName| asked.get(name).and_then(|value| value.to_str().ok());
-    if field(header::IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag || one.trim() == "*"))
+    if field(header::IF_NONE_MATCH)
+        .is_some_and(|tags| tags.split(',').any(|one| one.trim() == tag || one.trim() == "*"))
     {
         return answer(StatusCode::NOT_MODIFIED, headers, Body::empty());
     }
@@ -118,7 +119,8 @@ fn shown_as(media_type: Option<&str>) -> HeaderMap {
         let mut parts = text.split('/');
         let token = |part: Option<&str>| {
             part.is_some_and(|part| {
-                !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+                !part.is_empty()
+                    && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
             })
         };
         text.len() < 128 && token(parts.next()) && token(parts.next()) && parts.next().is_none()

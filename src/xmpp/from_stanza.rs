@@ -154,7 +154,9 @@ fn content(stanza: &Stanza) -> Vec<Kind> {
         thread,
     };
     match replace {
-        Some(replace) => target(replace.attr("id")).map(|target| Kind::Edit { target, new: text }).into_iter().collect(),
+        Some(replace) => {
+            target(replace.attr("id")).map(|target| Kind::Edit { target, new: text }).into_iter().collect()
+        }
         None => vec![Kind::Text(text)],
     }
 }
@@ -192,7 +194,11 @@ fn with_files(
     {
         let text = clean(&found.text);
         // A description that the file has of its own goes before.
-        let body = last.caption.take().filter(|own| own.body != text).map_or(text.clone(), |own| format!("{}\n{text}", own.body));
+        let body = last
+            .caption
+            .take()
+            .filter(|own| own.body != text)
+            .map_or(text.clone(), |own| format!("{}\n{text}", own.body));
         last.caption = Some(Text { lang, ..Text::plain(body) });
     }
     files.into_iter().map(|file| Kind::File(Box::new(file))).collect()
@@ -243,11 +249,7 @@ fn without_fallback(stanza: &Stanza, body: &str, features: &[&str]) -> String {
             _ => {}
         }
     }
-    body.chars()
-        .enumerate()
-        .filter(|(n, _)| !ranges.iter().any(|range| range.contains(n)))
-        .map(|(_, c)| c)
-        .collect()
+    body.chars().enumerate().filter(|(n, _)| !ranges.iter().any(|range| range.contains(n))).map(|(_, c)| c).collect()
 }
 
 fn chat_state(stanza: &Stanza) -> Option<bool> {

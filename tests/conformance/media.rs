@@ -74,7 +74,8 @@ impl House {
     }
 
     async fn say(&mut self, id: &str, payload: &str) {
-        let text = format!("<message from='{BALCONY}' to='{CONTACT}@{MATRIX}' type='chat' id='{id}'>{payload}</message>");
+        let text =
+            format!("<message from='{BALCONY}' to='{CONTACT}@{MATRIX}' type='chat' id='{id}'>{payload}</message>");
         self.connection.send(&text).await;
     }
 
@@ -349,7 +350,9 @@ async fn f5_nothing_private_is_fetched_and_the_link_goes_instead() {
     let (mut house, web) = (House::with("fetch_allow = []").await, Web::start().await);
     let open = web.put("cat.png", "image/png", b"a cat");
     let tls = open.replace("http://", "https://");
-    for (n, url) in [&open, &tls, "https://169.254.169.254/latest/meta-data/", "https://[::1]/x"].into_iter().enumerate() {
+    for (n, url) in
+        [&open, &tls, "https://169.254.169.254/latest/meta-data/", "https://[::1]/x"].into_iter().enumerate()
+    {
         house.say(&format!("p{n}"), &format!("<body>{url}</body><x xmlns='{OOB}'><url>{url}</url></x>")).await;
         let sent = house.sent(n + 1).await;
         assert_eq!(sent[n].content, json!({ "msgtype": "m.text", "body": url }));
@@ -363,7 +366,10 @@ async fn places_are_places_both_ways() {
     let mut house = House::open().await;
     house.say("g1", "<body>geo:52.5,13.4</body>").await;
     let sent = house.sent(1).await;
-    assert_eq!((&sent[0].content["msgtype"], &sent[0].content["geo_uri"]), (&json!("m.location"), &json!("geo:52.5,13.4")));
+    assert_eq!(
+        (&sent[0].content["msgtype"], &sent[0].content["geo_uri"]),
+        (&json!("m.location"), &json!("geo:52.5,13.4"))
+    );
     house.show(json!({ "msgtype": "m.location", "body": "At home", "geo_uri": "geo:1,2" })).await;
     house.stanza(|stanza| body(stanza) == "geo:1,2").await;
     house.stanza(|stanza| body(stanza) == "At home").await;

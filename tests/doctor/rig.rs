@@ -96,7 +96,7 @@ impl Rig {
     pub fn config(&self) -> String {
         let (section, keys) = self.network.split_once('\n').expect("a section");
         format!(
-            "[gateway]\ndata_dir = {:?}\nallow = {}\n[xmpp]\nport = {}\n[http]\nlisten = {:?}\n{}\
+            "[gateway]\ndata_dir = {:?}\nallow = {}\n[xmpp]\nport = {}\n[http]\nlisten = {:?}\npublic_url = \"https://files.example\"\n{}\
              {section}\ncomponent = \"{US}\"\nsecret = {:?}\n{keys}",
             self.data_dir, self.allow, self.port, self.http, self.more, self.secret
         )

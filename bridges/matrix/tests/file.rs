@@ -64,7 +64,11 @@ async fn f4_a_file_is_opened_with_our_token_and_no_other_way() {
     let gone = open(&world, &Source::new("mxc://hs.test/gone")).await.unwrap_err();
     assert_eq!(condition(&gone), Some(Condition::ItemNotFound));
     for bad in ["", "http://127.0.0.1/", "mxc://hs.test/../x", "mxc://hs.test/x short keys here"] {
-        assert_eq!(condition(&open(&world, &Source::new(bad)).await.unwrap_err()), Some(Condition::ItemNotFound), "{bad}");
+        assert_eq!(
+            condition(&open(&world, &Source::new(bad)).await.unwrap_err()),
+            Some(Condition::ItemNotFound),
+            "{bad}"
+        );
     }
     assert_eq!(world.stub.times_asked("/media/"), asked + 1);
 }
@@ -105,12 +109,8 @@ async fn f5_a_file_is_uploaded_once_and_shown_as_what_it_is() {
     let world = World::start().await;
     world.memory.serve(URL, "application/octet-stream", b"a cat");
     world.stub.fail(Fault::once("/send/m.room.message", 502, "M_UNKNOWN", "away"));
-    let file = File {
-        caption: Some(Text::plain("look")),
-        reply: Some(Target::by_id("$q")),
-        extent: Some((3, 4)),
-        ..cat()
-    };
+    let file =
+        File { caption: Some(Text::plain("look")), reply: Some(Target::by_id("$q")), extent: Some((3, 4)), ..cat() };
     assert!(world.deliver(sent_file(1, file.clone())).await.is_err());
     let world = world.restart().await;
     assert_eq!(world.deliver(sent_file(1, file)).await.unwrap().ids.len(), 1);
@@ -157,7 +157,9 @@ async fn f5_what_is_no_upload_is_a_link_or_an_error() {
     assert_eq!(world.stub.times_asked("/upload"), 0);
     assert_eq!(world.memory.losses(), ["file"]);
     // Refused by our own rules.
-    world.memory.refuse_file(URL, Failure::permanent(Condition::PolicyViolation, Sentence::new("core.no-file"), "too large"));
+    world
+        .memory
+        .refuse_file(URL, Failure::permanent(Condition::PolicyViolation, Sentence::new("core.no-file"), "too large"));
     world.deliver(sent_file(2, captioned())).await.unwrap();
     link(world.stub.sent(&world.only_room())[1].content.clone());
     // Not there for now: for a while it is waited for, but not for ever.

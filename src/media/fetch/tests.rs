@@ -34,7 +34,8 @@ impl Script {
                     let path = head.split(' ').nth(1).unwrap().to_owned();
                     seen.lock().unwrap().push(head);
                     let Some((_, answer, closes)) = answers.iter().find(|(known, ..)| *known == path) else { return };
-                    let answer = String::from_utf8_lossy(answer).into_owned().replace("{port}", &address.port().to_string());
+                    let answer =
+                        String::from_utf8_lossy(answer).into_owned().replace("{port}", &address.port().to_string());
                     let _ = socket.write_all(answer.as_bytes()).await;
                     if !closes {
                         let _ = socket.read(&mut [0]).await;
@@ -62,7 +63,13 @@ fn fetcher(allow: &[&str], names: &'static [(&'static str, &'static str)]) -> Fe
         async move { Ok(found) }.boxed()
     });
     let short = Duration::from_millis(300);
-    let pace = Pace { connect: Duration::from_secs(5), answer: short, silence: short, whole: Duration::from_secs(5), rate: 1 << 20 };
+    let pace = Pace {
+        connect: Duration::from_secs(5),
+        answer: short,
+        silence: short,
+        whole: Duration::from_secs(5),
+        rate: 1 << 20,
+    };
     let parts = Parts::system(allow, 1000, &std::env::temp_dir(), Metrics::default());
     Fetcher::new(Parts { resolve, pace, ..parts })
 }
@@ -153,7 +160,10 @@ async fn f5_nothing_of_ours_is_reached() {
     }
     // The five redirections were asked for, and nothing else.
     assert_eq!(script.asked(), 5);
-    assert_eq!(fetched(&fetcher, "https://nobody.example/").await, Err("T it cannot be had now: its name has no address".into()));
+    assert_eq!(
+        fetched(&fetcher, "https://nobody.example/").await,
+        Err("T it cannot be had now: its name has no address".into())
+    );
 }
 
 #[tokio::test]

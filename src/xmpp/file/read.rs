@@ -39,7 +39,10 @@ pub fn files(stanza: &Stanza, body: &str) -> Found {
     let children = || stanza.element.children();
     children().filter(|child| child.is("file-sharing", ns::SFS)).filter_map(shared).for_each(&mut add);
     let references = children().filter(|child| child.is("reference", ns::REFERENCE));
-    references.filter_map(|reference| reference.get_child("media-sharing", ns::SIMS)).filter_map(shared).for_each(&mut add);
+    references
+        .filter_map(|reference| reference.get_child("media-sharing", ns::SIMS))
+        .filter_map(shared)
+        .for_each(&mut add);
     let urls = children().filter(|child| child.is("x", message_ns::OOB));
     for url in urls.filter_map(|oob| oob.get_child("url", message_ns::OOB)).map(Element::text) {
         let url = url.trim();

@@ -194,7 +194,8 @@ fn f5_a_link_in_a_sentence_is_no_file_and_neither_is_a_correction() {
         assert_eq!(parsed(&format!("<body>{text}</body>{oob}")), [Kind::Text(Text::plain(text))]);
     }
     assert_eq!(parsed("<body>https://x/a.png</body>"), [Kind::Text(Text::plain("https://x/a.png"))]);
-    let correction = parsed(&format!("<body>https://x/a.png</body>{oob}<replace xmlns='urn:xmpp:message-correct:0' id='x'/>"));
+    let correction =
+        parsed(&format!("<body>https://x/a.png</body>{oob}<replace xmlns='urn:xmpp:message-correct:0' id='x'/>"));
     assert!(matches!(correction.as_slice(), [Kind::Edit { .. }]));
     for bad in ["ftp://x/a", "file:///etc/passwd", "javascript:alert(1)", ""] {
         let kinds = parsed(&format!("<body>hm</body><x xmlns='jabber:x:oob'><url>{bad}</url></x>"));

@@ -192,7 +192,11 @@ pub fn message(
         };
         let second = Item { kind: Kind::Text(caption), meta, ..item.clone() };
         let attached = file::write::attached(&stable);
-        out.extend(message(config, room, session, id, &second, stamp, now).into_iter().map(|stanza| stanza.with(attached.clone())));
+        out.extend(
+            message(config, room, session, id, &second, stamp, now)
+                .into_iter()
+                .map(|stanza| stanza.with(attached.clone())),
+        );
     }
     out
 }

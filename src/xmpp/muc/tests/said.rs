@@ -183,7 +183,11 @@ fn every_kind_says_something_in_a_room() {
     };
     for (kind, first, second) in [
         (Kind::File(Box::new(file)), "/a.png</body><file-sharing", "<body>look</body>"),
-        (Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) }, "<body>geo:1,2</body>", "<body>here</body>"),
+        (
+            Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) },
+            "<body>geo:1,2</body>",
+            "<body>here</body>",
+        ),
     ] {
         let out = house.render(kind);
         assert!(out.len() == 2 && out[0].contains(first) && out[1].contains(second), "{out:?}");
