@@ -352,7 +352,8 @@ fn f4_a_place_for_files_that_clients_do_not_reach_is_warned_of() {
     let dir = Dir::new();
     let path = file(&dir, &full(&dir));
     let check = |url: &str| {
-        let output = portway(&dir.0, &["check", "--config", path.to_str().unwrap()], &[("PORTWAY_HTTP__PUBLIC_URL", url)]);
+        let output =
+            portway(&dir.0, &["check", "--config", path.to_str().unwrap()], &[("PORTWAY_HTTP__PUBLIC_URL", url)]);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         err(&output)
     };

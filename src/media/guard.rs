@@ -223,8 +223,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         let [h1, h2] = h.to_be_bytes();
         return is_public_v4(Ipv4Addr::new(g1, g2, h1, h2));
     }
-    let special = a == 0x2001 && b < 0x0200 // protocol assignments: Teredo, ORCHID, benchmarks
-        || a == 0x2001 && b == 0x0db8
+    let special = a == 0x2001 && (b < 0x0200 || b == 0x0db8) // protocol assignments (Teredo, ORCHID, benchmarks); documentation
         || a == 0x2002 // 6to4
         || a == 0x3fff && b < 0x1000 // documentation
         || a == 0x2620 && b == 0x004f && c == 0x8000; // AS112

@@ -37,6 +37,7 @@ pub mod ns {
 
 /// What a message stanza says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum Parsed {
     /// Something to be brought to the network.
     Event {
