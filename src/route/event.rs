@@ -7,6 +7,7 @@ use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, Sent
 use super::item::{Item, Meta, Speaker};
 use super::{key, stored};
 use crate::store::{Direction, NewEvent};
+use crate::xmpp::file::CAPTION;
 
 /// The row of an item that goes to the network.
 #[must_use]
@@ -61,6 +62,8 @@ pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Opt
     let id = inbound.id.as_ref().map(ToString::to_string);
     let mut ids: Vec<String> = id.iter().cloned().collect();
     ids.extend(inbound.other_ids.iter().map(ToString::to_string).filter(|other| Some(other) != id.as_ref()));
+    // Whoever answers to the caption of a file answers to the file.
+    ids.extend(id.iter().filter(|_| captioned(&inbound.kind)).map(|id| format!("{id}{CAPTION}")));
     NewEvent {
         network: network.to_string(),
         direction: Direction::ToXmpp,
@@ -140,6 +143,8 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
     let archive = in_history(item);
     if archive {
         ids.extend(item.meta.remote_id.iter().cloned());
+        let captions = item.meta.remote_id.iter().filter(|_| captioned(&item.kind));
+        ids.extend(captions.map(|id| format!("{id}{CAPTION}")));
         ids.extend(item.meta.id.iter().cloned());
         ids.extend(item.meta.origin_id.iter().filter(|id| Some(*id) != item.meta.id.as_ref()).cloned());
     }
@@ -158,6 +163,15 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
         archive,
         at: item.at,
         original: None,
+    }
+}
+
+/// Whether XMPP has a further message for what is said beside a file or a place.
+fn captioned(kind: &Kind) -> bool {
+    match kind {
+        Kind::File(file) => file.caption.is_some(),
+        Kind::Location { text, .. } => text.is_some(),
+        _ => false,
     }
 }
 

@@ -85,7 +85,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 let body = Text { reply: file.reply.clone(), thread: file.thread.clone(), ..Text::plain(shown.url) };
                 let mut stanzas = chat.texts(&body, &shown.payloads);
                 if let Some(caption) = &file.caption {
-                    let second = format!("{own_id}-caption");
+                    let second = format!("{own_id}{}", file::CAPTION);
                     stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[file::write::attached(&own_id)]));
                 }
                 stanzas
@@ -97,7 +97,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             let place = file::write::place(uri, name);
             let mut stanzas = chat.texts(&Text::plain(uri.clone()), place.as_slice());
             if let Some(name) = name {
-                let second = format!("{own_id}-caption");
+                let second = format!("{own_id}{}", file::CAPTION);
                 let name = Text::plain(name);
                 stanzas.extend(Chatting { id: &second, ..chat }.texts(&name, &[file::write::attached(&own_id)]));
             }

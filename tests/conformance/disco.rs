@@ -136,6 +136,8 @@ async fn d5_d6_all_contacts_have_the_same_device_and_one_hash_serves_them_all() 
             "urn:xmpp:reactions:0",
             "urn:xmpp:reply:0",
             "urn:xmpp:message-retract:1",
+            "jabber:x:oob",
+            "urn:xmpp:sfs:0",
         ] {
             assert!(features(&plain).contains(feature), "{feature}");
         }

@@ -269,6 +269,28 @@ async fn f4_what_could_be_a_page_is_only_something_to_save() {
     }
 }
 
+/// What is said beside a picture follows it, and whoever answers to either answers to the picture.
+#[tokio::test]
+async fn f4_a_caption_follows_its_file_and_stands_for_it() {
+    let mut house = House::open().await;
+    let uri = house.stub.add_media("image/png", b"0123456789".to_vec());
+    let mut content = picture(&uri, "image/png", "cat.png");
+    content["filename"] = content["body"].clone();
+    content["body"] = json!("my cat");
+    house.show(content).await;
+    let (stanza, _) = house.file().await;
+    let id = stanza.attr("id").expect("an id").to_owned();
+    let caption = house.stanza(|stanza| body(stanza) == "my cat").await;
+    let caption_id = caption.attr("id").expect("an id").to_owned();
+    assert!(caption_id != id && String::from(&caption).contains("urn:xmpp:message-attaching:1"));
+    for (n, target) in [&id, &caption_id].into_iter().enumerate() {
+        let reply = format!("<body>nice {n}</body><reply xmlns='urn:xmpp:reply:0' id='{target}'/>");
+        house.say(&format!("r{n}"), &reply).await;
+        let sent = house.sent(n + 1).await;
+        assert_eq!(sent[n].content["m.relates_to"]["m.in_reply_to"]["event_id"], json!(id), "{target}");
+    }
+}
+
 #[tokio::test]
 async fn f4_a_file_over_the_limit_is_named_and_not_served() {
     let mut house = House::with("max_size = \"5B\"").await;

@@ -7,6 +7,9 @@ pub mod write;
 
 pub use self::write::{Linking, shown};
 
+/// What the ids of captions end in: that of the file or the place, and this.
+pub const CAPTION: &str = "-caption";
+
 /// Namespaces of files and places.
 pub mod ns {
     #![allow(missing_docs, reason = "each name says which XEP it belongs to")]

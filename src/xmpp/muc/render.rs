@@ -185,9 +185,9 @@ pub fn message(
     }
     if let Some(caption) = caption(&item.kind, !payloads_of_file) {
         let meta = Meta {
-            id: item.meta.id.as_ref().map(|_| format!("{own}-caption")),
+            id: item.meta.id.as_ref().map(|_| format!("{own}{}", file::CAPTION)),
             origin_id: None,
-            remote_id: Some(format!("{stable}-caption")),
+            remote_id: Some(format!("{stable}{}", file::CAPTION)),
             ..item.meta.clone()
         };
         let second = Item { kind: Kind::Text(caption), meta, ..item.clone() };
