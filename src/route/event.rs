@@ -179,3 +179,55 @@ fn captioned(kind: &Kind) -> bool {
 fn in_history(item: &Item) -> bool {
     matches!(item.chat, Chat::Room(_)) && matches!(item.kind, Kind::Text(_) | Kind::File(_) | Kind::Location { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use portway_bridges::api::{File, RoomId, Text, Timestamp, UserId};
+
+    use super::*;
+
+    /// Two files of one stanza: spoken of apart, told of as one.
+    #[test]
+    fn f5_the_parts_of_a_stanza_have_ids_of_their_own() {
+        let network: Arc<str> = "net".into();
+        let part = |part| Item {
+            chat: Chat::Room(RoomId::id("r", None).unwrap()),
+            speaker: Speaker::User { id: UserId::parse("juliet@capulet.lit").unwrap(), name: None },
+            at: Timestamp(0),
+            kind: Kind::File(Box::new(File { url: Some(format!("https://x/{part}")), ..File::default() })),
+            meta: Meta { id: Some("m1".into()), origin_id: Some("o1".into()), part, ..Meta::default() },
+        };
+        let rows = [to_network(&network, &part(0)), to_network(&network, &part(1))];
+        assert_eq!((&*rows[0].ids, &*rows[1].ids), (&["m1".to_owned(), "o1".into()][..], &["m1-2".to_owned()][..]));
+        assert_ne!(rows[0].dedupe, rows[1].dedupe, "neither is a repetition of the other");
+        for (n, own, origin) in [(0, "m1", Some("o1")), (1, "m1-2", None)] {
+            let shown = accepted(&network, &part(n), Some("$e")).unwrap();
+            let meta = stored::read(&shown.body).unwrap().meta;
+            assert_eq!((meta.id.as_deref(), meta.origin_id.as_deref()), (Some(own), origin));
+            // The error is on the stanza that its sender knows.
+            let told = failed(&network, EventId(1), &part(n), Condition::Gone, Sentence::new("core.no-file"), false);
+            assert_eq!(stored::read(&told.body).unwrap().meta.id.as_deref(), Some("m1"));
+        }
+    }
+
+    #[test]
+    fn f4_whoever_answers_to_a_caption_answers_to_its_file() {
+        let file = File { caption: Some(Text::plain("look")), ..File::default() };
+        let inbound = |kind| Inbound {
+            id: Some(portway_bridges::api::ItemId::new("$e")),
+            other_ids: Vec::new(),
+            chat: Chat::Room(RoomId::id("r", None).unwrap()),
+            sender: portway_bridges::api::PersonId::new("alice", "hs").unwrap(),
+            sender_name: None,
+            at: Timestamp(0),
+            kind,
+        };
+        let ids = |kind| {
+            let inbound = inbound(kind);
+            to_xmpp(&"net".into(), &inbound, &from_inbound(&inbound), None).ids
+        };
+        assert_eq!(ids(Kind::File(Box::new(file))), ["$e", "$e-caption"]);
+        assert_eq!(ids(Kind::File(Box::default())), ["$e"]);
+        assert_eq!(ids(Kind::Text(Text::plain("x"))), ["$e"]);
+    }
+}

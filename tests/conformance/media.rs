@@ -173,7 +173,10 @@ async fn f1_f2_f3_f4_a_picture_comes_by_a_url_of_ours_and_no_upload_service_is_a
         ("accept-ranges", "bytes"),
         ("content-disposition", "inline"),
         ("x-content-type-options", "nosniff"),
-        ("content-security-policy", "sandbox; default-src 'none'"),
+        (
+            "content-security-policy",
+            "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'",
+        ),
         ("access-control-allow-origin", "*"),
     ] {
         assert_eq!(answer.field(name), Some(value), "{name}: {}", answer.head);

@@ -3,7 +3,7 @@
 
 use portway_testbed::Result;
 use portway_testbed::matrix::{Matrix, encode, transfer};
-use portway_testbed::world::{HOST, Kind, World, alice, ghost, in_world};
+use portway_testbed::world::{HOST, Kind, SERVER_NAME, World, alice, ghost, in_world};
 use portway_testbed::xmpp::Xmpp;
 use serde_json::json;
 
@@ -48,9 +48,9 @@ async fn fetched(url: &str, n: u8) -> Result<()> {
     Ok(())
 }
 
-/// romeo uploads a picture to his server and sends it; alice downloads it from hers.
-async fn from_xmpp(romeo: &mut Xmpp, alice_client: &mut Matrix, n: u8) -> Result<()> {
-    let (bytes, name, id) = (picture(n), format!("from-xmpp-{n}.png"), format!("slot-{n}"));
+/// romeo uploads a picture to his server; its URL.
+async fn upload(romeo: &mut Xmpp, n: u8, name: &str) -> Result<String> {
+    let (bytes, id) = (picture(n), format!("slot-{n}"));
     let size = bytes.len();
     romeo
         .send(&format!(
@@ -66,10 +66,15 @@ async fn from_xmpp(romeo: &mut Xmpp, alice_client: &mut Matrix, n: u8) -> Result
         fields.map(|field| (field.attr("name").unwrap_or_default().to_owned(), field.text())).collect();
     headers.push(("content-type".to_owned(), "image/png".to_owned()));
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let (status, answer) = transfer("PUT", &put, &headers, bytes.clone()).await?;
-    if status != 201 {
-        return Err(format!("{put}: {status} {}", String::from_utf8_lossy(&answer)));
-    }
+    let (status, answer) = transfer("PUT", &put, &headers, bytes).await?;
+    if status == 201 { Ok(get) } else { Err(format!("{put}: {status} {}", String::from_utf8_lossy(&answer))) }
+}
+
+/// romeo uploads a picture and sends it; alice downloads it from her own server.
+async fn from_xmpp(romeo: &mut Xmpp, alice_client: &mut Matrix, n: u8) -> Result<()> {
+    let (bytes, name) = (picture(n), format!("from-xmpp-{n}.png"));
+    let size = bytes.len();
+    let get = upload(romeo, n, &name).await?;
     let message = format!("uploaded-{n}");
     romeo
         .send(&format!(
@@ -89,6 +94,34 @@ async fn from_xmpp(romeo: &mut Xmpp, alice_client: &mut Matrix, n: u8) -> Result
     if found == bytes { Ok(()) } else { Err("it is another picture".to_owned()) }
 }
 
+/// The same in a room: everybody in it sees both, the sender too.
+async fn in_a_room(romeo: &mut Xmpp, alice_client: &mut Matrix, n: u8) -> Result<()> {
+    let room = alice_client.make_room("gallery").await?;
+    let muc = format!("#gallery%{SERVER_NAME}@matrix.{HOST}");
+    romeo.join(&muc, "Romeo").await?;
+    let uri = alice_client.upload("image/png", picture(n)).await?;
+    let content = json!({ "msgtype": "m.image", "body": "in-the-room.png", "url": uri });
+    let path = format!("/rooms/{}/send/m.room.message/picture-{n}", encode(&room));
+    alice_client.ask("PUT", &path, Some(&content)).await?;
+    let link = |stanza: &minidom::Element| {
+        let oob = stanza.get_child("x", OOB)?;
+        oob.get_child("url", OOB).map(minidom::Element::text)
+    };
+    let from_room = |stanza: &minidom::Element| stanza.attr("from").is_some_and(|from| from.starts_with(&muc));
+    let shown = romeo.wait("the picture in the room", |stanza| from_room(stanza) && link(stanza).is_some()).await?;
+    fetched(&link(&shown).unwrap_or_default(), n).await?;
+    let get = upload(romeo, n + 1, "my-own.png").await?;
+    romeo
+        .send(&format!(
+            "<message xmlns='jabber:client' to='{muc}' type='groupchat' id='in-room'><body>{get}</body><x xmlns='{OOB}'><url>{get}</url></x></message>"
+        ))
+        .await?;
+    alice_client.wait(&ghost("romeo"), "my-own.png").await?;
+    let own =
+        romeo.wait("their own picture", |stanza| from_room(stanza) && stanza.attr("id") == Some("in-room")).await?;
+    if link(&own).as_deref() == Some(&get) { Ok(()) } else { Err(format!("another link: {}", String::from(&own))) }
+}
+
 async fn pictures(world: &mut World) -> Result<()> {
     let mut romeo = Xmpp::login(world.ports.c2s, "romeo").await?;
     let mut alice_client = Matrix::register(world.matrix, "alice").await?;
@@ -96,6 +129,7 @@ async fn pictures(world: &mut World) -> Result<()> {
     let room = alice_client.accept_invite(&ghost("romeo")).await?;
     let url = from_matrix(&mut romeo, &alice_client, &room, 1).await?;
     from_xmpp(&mut romeo, &mut alice_client, 2).await?;
+    in_a_room(&mut romeo, &mut alice_client, 10).await?;
     world.gateway.kill().await;
     world.gateway.start().await?;
     // The earlier link leads there still.
