@@ -29,6 +29,9 @@ const CONNECTIONS: usize = 512;
 /// How long a connection may stand still: nothing is asked, or what we send is not taken.
 const STILL: Duration = Duration::from_secs(120);
 
+/// How long answers may go on after the stop signal.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What the pages are made of.
 #[derive(Clone)]
 pub struct Pages {
@@ -48,7 +51,13 @@ pub struct Pages {
 /// An I/O error of the listener.
 pub async fn serve(listener: TcpListener, pages: Pages, stop: Stop) -> io::Result<()> {
     let listener = Patient { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
-    axum::serve(listener, router(pages)).with_graceful_shutdown(async move { stop.cancelled().await }).await
+    let stopping = stop.clone();
+    let serving = axum::serve(listener, router(pages)).with_graceful_shutdown(async move { stop.cancelled().await });
+    tokio::select! {
+        served = serving.into_future() => served,
+        // Whoever reads a large file now will ask for the rest of it.
+        () = async { stopping.cancelled().await; tokio::time::sleep(GRACE).await } => Ok(()),
+    }
 }
 
 fn router(pages: Pages) -> Router {

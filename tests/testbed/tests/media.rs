@@ -142,3 +142,8 @@ async fn pictures(world: &mut World) -> Result<()> {
 fn pictures_on_prosody() {
     in_world(Kind::Prosody, pictures);
 }
+
+#[test]
+fn pictures_on_ejabberd() {
+    in_world(Kind::Ejabberd, pictures);
+}
