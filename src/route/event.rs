@@ -40,8 +40,12 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
 
 /// The id by which an event is spoken of. Only the first one of a stanza is meant by the stanza's own.
 fn own_id(meta: &Meta) -> Option<String> {
-    let id = meta.id.as_ref()?;
-    Some(if meta.part == 0 { id.clone() } else { format!("{id}-{}", meta.part + 1) })
+    Some(part_id(meta.id.as_ref()?, meta.part))
+}
+
+/// The id of a part of what came under an id. No client makes up such a one for another message.
+pub fn part_id(id: &str, part: u32) -> String {
+    if part == 0 { id.to_owned() } else { format!("{id}/file-{}", part + 1) }
 }
 
 /// The item of an event that came from the network.
@@ -198,9 +202,12 @@ mod tests {
             meta: Meta { id: Some("m1".into()), origin_id: Some("o1".into()), part, ..Meta::default() },
         };
         let rows = [to_network(&network, &part(0)), to_network(&network, &part(1))];
-        assert_eq!((&*rows[0].ids, &*rows[1].ids), (&["m1".to_owned(), "o1".into()][..], &["m1-2".to_owned()][..]));
+        assert_eq!(
+            (&*rows[0].ids, &*rows[1].ids),
+            (&["m1".to_owned(), "o1".into()][..], &["m1/file-2".to_owned()][..])
+        );
         assert_ne!(rows[0].dedupe, rows[1].dedupe, "neither is a repetition of the other");
-        for (n, own, origin) in [(0, "m1", Some("o1")), (1, "m1-2", None)] {
+        for (n, own, origin) in [(0, "m1", Some("o1")), (1, "m1/file-2", None)] {
             let shown = accepted(&network, &part(n), Some("$e")).unwrap();
             let meta = stored::read(&shown.body).unwrap().meta;
             assert_eq!((meta.id.as_deref(), meta.origin_id.as_deref()), (Some(own), origin));

@@ -19,6 +19,7 @@ use crate::store::{Direction, NewBatch, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::XmppSide;
 use crate::xmpp::face::Faces;
+use crate::xmpp::file::CAPTION;
 
 /// The gateway's side of [`portway_bridges::api::Core`] for one network.
 pub struct Port {
@@ -176,8 +177,50 @@ impl Port {
         Ok(link.is_some_and(|link| link.user == user.to_string()))
     }
 
+    /// On XMPP the caption of a file is a message of its own: what changes it goes there, and it goes with its file.
+    async fn with_captions(&self, events: Vec<Inbound>) -> Result<Vec<Inbound>, Closed> {
+        let mut out = Vec::with_capacity(events.len());
+        for mut event in events {
+            let target = match &mut event.kind {
+                Kind::Edit { target, .. } | Kind::Retract { target } | Kind::Moderate { target, .. } => target,
+                _ => {
+                    out.push(event);
+                    continue;
+                }
+            };
+            let caption = match &target.id {
+                Some(id) => self.caption_of(&event.chat, id).await?,
+                None => None,
+            };
+            let Some(caption) = caption else {
+                out.push(event);
+                continue;
+            };
+            if let Kind::Edit { target, .. } = &mut event.kind {
+                target.id = Some(caption);
+                out.push(event);
+                continue;
+            }
+            let id = event.id.as_ref().map(|id| ItemId::new(&format!("{id}{CAPTION}")));
+            let mut second = Inbound { id, ..event.clone() };
+            if let Kind::Retract { target } | Kind::Moderate { target, .. } = &mut second.kind {
+                target.id = Some(caption);
+            }
+            out.extend([event, second]);
+        }
+        Ok(out)
+    }
+
+    /// The id of the caption of a file, if the item with this id is a file that has one.
+    async fn caption_of(&self, chat: &Chat, id: &ItemId) -> Result<Option<ItemId>, Closed> {
+        let found = self.store.find_message(&self.network, &key::chat(chat), id.as_str()).await.map_err(closed)?;
+        let caption = format!("{id}{CAPTION}");
+        Ok(found.filter(|found| found.source_ids.contains(&caption)).map(|_| ItemId::new(&caption)))
+    }
+
     async fn commit(&self, submission: Submission) -> Result<Accepted, Closed> {
         let network = self.network.to_string();
+        let submission = Submission { events: self.with_captions(submission.events).await?, ..submission };
         let mut original = submission.original;
         let mut batch = NewBatch {
             once: submission.once.map(|name| (network.clone(), name)),

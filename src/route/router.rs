@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Adapter, Condition, Descriptor, Failed, Kind, Sentence, Stop};
+use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, Failed, Kind, Sentence, Stop, Target};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::deliver::{Delivery, Parts};
-use super::item::{Item, Speaker};
+use super::item::{Item, Meta, Speaker};
 use super::lane::Lanes;
 use super::outbox::Outbox;
 use super::settler::Settler;
@@ -164,7 +164,7 @@ impl Router {
     }
 
     /// The XMPP side sent a message of ours back with an error: its sender on the network is told.
-    pub async fn bounced(&self, chat: &portway_bridges::api::Chat, id: &str, condition: Condition, text: Option<&str>) {
+    pub async fn bounced(&self, chat: &Chat, id: &str, condition: Condition, text: Option<&str>) {
         let key = key::chat(chat);
         let found = match self.0.store.find_message(&self.0.network, &key, id).await {
             Ok(found) => found,
@@ -181,7 +181,7 @@ impl Router {
             speaker: Speaker::Gateway,
             at: self.0.clock.now(),
             kind: Kind::Failed(Failed { event: message.id, condition, sentence, still_trying: false }),
-            meta: super::item::Meta::default(),
+            meta: Meta::default(),
         };
         let mut row = event::to_network(&self.0.network, &item);
         row.dedupe = Some(format!("bounce/{}", message.id));
@@ -191,21 +191,42 @@ impl Router {
     }
 
     /// A user is writing, or has stopped: lines of a batch that wait for one another wait on.
-    pub fn writing(&self, chat: &portway_bridges::api::Chat, active: bool) {
+    pub fn writing(&self, chat: &Chat, active: bool) {
         let now = self.0.clock.now();
         let until = if active { now.after(WRITING) } else { now };
         self.0.lanes.writing(&key::chat(chat), now, until);
     }
 
     /// A user has sent a line: they are not writing it any more, but it is still on its way to the others.
-    pub fn said(&self, chat: &portway_bridges::api::Chat) {
+    pub fn said(&self, chat: &Chat) {
         let now = self.0.clock.now();
         self.0.lanes.said(&key::chat(chat), now, now.after(ARRIVES));
     }
 
     /// A user went offline towards a contact: what waits for further lines goes out.
-    pub fn left(&self, chat: &portway_bridges::api::Chat) {
+    pub fn left(&self, chat: &Chat) {
         self.0.lanes.left(&key::chat(chat), self.0.clock.now());
+    }
+
+    /// Whoever takes a message back in a chat of two takes back all events that were made of it.
+    async fn further_parts(&self, item: &Item) -> Vec<NewEvent> {
+        let Kind::Retract { target: Target { id: Some(id), .. } } = &item.kind else { return Vec::new() };
+        if !matches!(item.chat, Chat::Direct { .. }) {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        for part in 1.. {
+            let of = event::part_id(id.as_str(), part);
+            match self.0.store.find_message(&self.0.network, &key::chat(&item.chat), &of).await {
+                Ok(Some(found)) if found.direction == Direction::ToNetwork => {
+                    let kind = Kind::Retract { target: Target::by_id(&of) };
+                    let meta = Meta { part, receipt: false, ..item.meta.clone() };
+                    events.push(event::to_network(&self.0.network, &Item { kind, meta, ..item.clone() }));
+                }
+                _ => break,
+            }
+        }
+        events
     }
 
     /// The task that commits what came from XMPP, many stanzas in one transaction.
@@ -224,7 +245,11 @@ impl Router {
                     }
                 }
             }
-            let events: Vec<NewEvent> = items.iter().map(|item| event::to_network(&network, item)).collect();
+            let mut events = Vec::with_capacity(items.len());
+            for item in &items {
+                events.push(event::to_network(&network, item));
+                events.extend(self.further_parts(item).await);
+            }
             match self.0.store.commit(NewBatch { events, ..NewBatch::default() }).await {
                 Ok(result) => {
                     for committed in &result.events {

@@ -292,6 +292,23 @@ async fn f4_a_caption_follows_its_file_and_stands_for_it() {
         let sent = house.sent(n + 1).await;
         assert_eq!(sent[n].content["m.relates_to"]["m.in_reply_to"]["event_id"], json!(id), "{target}");
     }
+    // A changed caption changes the caption, and leaves the picture.
+    let new = json!({ "msgtype": "m.image", "body": "our cat", "filename": "cat.png", "url": uri });
+    let relation = json!({ "rel_type": "m.replace", "event_id": id });
+    house
+        .show(json!({ "msgtype": "m.image", "body": "* our cat", "m.new_content": new, "m.relates_to": relation }))
+        .await;
+    let edit = house.stanza(|stanza| body(stanza) == "our cat").await;
+    let replace = edit.get_child("replace", "urn:xmpp:message-correct:0").expect("a correction");
+    assert_eq!(replace.attr("id"), Some(caption_id.as_str()));
+    // Taken back, both go.
+    let event = house.stub.event(&house.room, ALICE, "m.room.redaction", json!({ "redacts": id }));
+    house.push(&event).await;
+    for gone in [&id, &caption_id] {
+        let retraction = house.stanza(|stanza| stanza.has_child("retract", "urn:xmpp:message-retract:1")).await;
+        let retract = retraction.get_child("retract", "urn:xmpp:message-retract:1").expect("one");
+        assert_eq!(retract.attr("id"), Some(gone.as_str()));
+    }
 }
 
 #[tokio::test]
@@ -352,6 +369,9 @@ async fn f5_several_files_of_one_message_are_several_and_have_one_receipt() {
     house.say("after", &format!("<body>after</body>{REQUEST}")).await;
     let receipt = house.stanza(|stanza| stanza.has_child("received", "urn:xmpp:receipts")).await;
     assert!(String::from(&receipt).contains("after"), "the second one is that of the next message");
+    // Taken back, all of it is.
+    house.say("back", "<retract xmlns='urn:xmpp:message-retract:1' id='f2'/>").await;
+    house.until(|stub| stub.times_asked("/redact/") == 2).await;
     // Whichever of them fails, the error is on the message that brought it.
     let url = web.put("three.png", "image/png", b"3").replace("three", "missing");
     let third = web.put("three.png", "image/png", b"3");
