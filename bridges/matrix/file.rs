@@ -154,6 +154,8 @@ pub fn as_link(file: &File, url: &str) -> Text {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::api::Target;
 
@@ -272,5 +274,38 @@ mod tests {
             })
         );
         assert_eq!(write(&File::default(), &uploaded)["msgtype"], "m.image", "whoever has it knows what it is");
+    }
+
+    proptest! {
+        /// `from(to(x)) == x`, for all that is known of a file.
+        #[test]
+        fn f5_whatever_is_known_of_a_file_survives(
+            form in prop_oneof![
+                Just(FileForm::Plain), Just(FileForm::Image), Just(FileForm::Video),
+                Just(FileForm::Audio), Just(FileForm::Voice), Just(FileForm::Sticker)
+            ],
+            name in "[^\\pC]{1,30}",
+            size in 0..u64::MAX,
+            extent in proptest::option::of((1..u32::MAX, 1..u32::MAX)),
+            millis in proptest::option::of(0..u64::MAX),
+            blurhash in proptest::option::of("[!-~]{6,30}"),
+        ) {
+            let media_type = "image/png".to_owned();
+            let before = File {
+                name,
+                form,
+                media_type: Some(media_type.clone()),
+                size: Some(size),
+                extent,
+                millis: if form == FileForm::Voice { Some(millis.unwrap_or_default()) } else { millis },
+                blurhash,
+                source: Some(Source::new("mxc://hs.test/abc")),
+                ..File::default()
+            };
+            let uploaded = Uploaded { uri: "mxc://hs.test/abc".into(), media_type, size };
+            let content = write(&before, &uploaded);
+            prop_assert_eq!(read(&content, form == FileForm::Sticker), before);
+            prop_assert!(!has_caption(&content));
+        }
     }
 }

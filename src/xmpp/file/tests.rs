@@ -4,6 +4,7 @@ use minidom::Element;
 use portway_bridges::api::{
     Chat, EventId, File, FileForm, Kind, PersonId, Source, Target, Text, Thumbnail, Timestamp, UserId,
 };
+use proptest::prelude::*;
 
 use super::write::tests::linking;
 use crate::route::item::{Item, Meta, Speaker};
@@ -282,4 +283,58 @@ fn places_are_a_uri_and_nothing_else_both_ways() {
     }
     let said = parsed(&format!("<body>we are here</body>{geoloc}"));
     assert_eq!(said, [place("geo:52.5,-13.4", Some("we are here"))]);
+}
+
+/// How a file is meant, and media types that go with it.
+fn meant() -> impl Strategy<Value = (FileForm, Option<String>)> {
+    prop_oneof![
+        Just((FileForm::Plain, None)),
+        "(image|video|audio|text|application)/[a-z]{1,9}".prop_map(|media_type| (FileForm::Plain, Some(media_type))),
+        "image/[a-z]{1,9}".prop_map(|media_type| (FileForm::Image, Some(media_type))),
+        "video/[a-z]{1,9}".prop_map(|media_type| (FileForm::Video, Some(media_type))),
+        "audio/[a-z]{1,9}".prop_map(|media_type| (FileForm::Audio, Some(media_type))),
+        "image/[a-z]{1,9}".prop_map(|media_type| (FileForm::Sticker, Some(media_type))),
+    ]
+}
+
+proptest! {
+    /// `from(to(x)) == x`, for what is known of a file; that it was spoken is not (there is no form for it).
+    #[test]
+    fn f5_whatever_is_known_of_a_file_survives(
+        (form, media_type) in meant(),
+        name in "[a-zA-Z0-9äß😘&<>'\"%#?]([ -.0-~äß😘]{0,20}[a-z<&])?",
+        size in proptest::option::of(any::<u64>()),
+        extent in proptest::option::of(any::<(u32, u32)>()),
+        millis in proptest::option::of(any::<u64>()),
+        blurhash in proptest::option::of("[0-9A-Za-z#$%*+,.:;=?@^_{|}~-]{6,30}"),
+        url in "https://[a-z]{1,9}\\.example/[a-zA-Z0-9%~&?=._/-]{0,40}",
+    ) {
+        let name = name.replace(['/', '\\'], "_");
+        let before = File { name, form, media_type, size, extent, millis, blurhash, url: Some(url), ..File::default() };
+        let out = rendered(Kind::File(Box::new(before.clone())));
+        let stanza = out[0].replacen("<message ", "<message xmlns='jabber:client' ", 1);
+        let stanza = Stanza::from_element(stanza.parse().unwrap()).unwrap();
+        let Parsed::Event { kind: Kind::File(after), more, .. } = from_stanza::message(&stanza) else { panic!("{out:?}") };
+        prop_assert!(more.is_empty());
+        // A name that says what it is gives a type where there was none.
+        let known = after.media_type.clone().filter(|_| before.media_type.is_some());
+        prop_assert_eq!(File { media_type: known, ..*after }, before);
+    }
+
+    /// Whatever somebody writes into a message, there is something that it says.
+    #[test]
+    fn f5_no_body_is_lost(body in "\\PC{1,60}", url in "(https://x/a\\.png|aesgcm://x|geo:1,2|x)") {
+        let text = body.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let kinds = parsed(&format!("<body>{text}</body><x xmlns='jabber:x:oob'><url>{url}</url></x>"));
+        let said: String = kinds.iter().map(|kind| format!("{kind:?}")).collect();
+        prop_assert!(!kinds.is_empty());
+        let whole = match &kinds[0] {
+            Kind::Text(text) => text.body.clone(),
+            Kind::File(file) => file.caption.as_ref().map(|text| text.body.clone()).unwrap_or_default(),
+            Kind::Location { uri, .. } => uri.clone(),
+            other => panic!("{other:?}"),
+        };
+        let clean = from_stanza::clean(&body);
+        prop_assert_eq!(whole.trim(), clean.trim_start_matches("/me ").trim(), "{}", said);
+    }
 }
