@@ -83,15 +83,18 @@ pub fn items(kind: Server, component: &Domain, server: &Domain) -> String {
     )
 }
 
-/// A service for files that takes ours.
-pub fn upload(kind: Server, component: &Domain, server: &Domain) -> String {
-    let (component, server) = (component.as_str(), server.as_str());
+/// A service for files of users.
+pub fn upload(kind: Server, server: &Domain) -> String {
+    let server = server.as_str();
     kind.choose(
-        &format!("Component \"upload.{server}\" \"http_file_share\"\n\thttp_file_share_access = {{ \"{component}\" }}"),
-        &format!(
-            "acl:\n  portway:\n    server: {component}\naccess_rules:\n  upload:\n    - allow: local\n    - allow: portway\n\
-             modules:\n  mod_http_upload:\n    access: upload"
-        ),
+        &format!("Component \"upload.{server}\" \"http_file_share\""),
+        "modules:\n  mod_http_upload: {}\n# and in listen, under the request_handlers of ejabberd_http:\n#   /upload: mod_http_upload",
         "# install the plugin HTTP File Upload",
     )
+}
+
+/// That files may be fetched from a host although it is private.
+pub fn fetch_allow(allowed: &[String], host: &str) -> String {
+    let all: Vec<String> = allowed.iter().map(String::as_str).chain([host]).map(|host| format!("{host:?}")).collect();
+    format!("[media]\nfetch_allow = [{}]", all.join(", "))
 }

@@ -1,5 +1,6 @@
 //! The XMPP server: the handshake, and what it says once we are in.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portway_bridges::api::Finding;
@@ -7,6 +8,8 @@ use portway_bridges::api::Finding;
 use super::Tools;
 use super::snippet::{self, Server};
 use crate::config::{Config, NetworkConfig};
+use crate::media::guard;
+use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::{DownReason, Limits, LinkConfig, Timers, Tls, TlsFault};
 use crate::xmpp::visit::Visit;
@@ -54,13 +57,19 @@ pub async fn look(config: &Config, network: &NetworkConfig, running: Option<&str
     };
     let place = format!("{}:{}", config.xmpp_host, config.xmpp_port);
     let mut findings = vec![Finding::ok("handshake", format!("{place} takes us for {}", network.component.as_str()))];
-    findings.extend(around(&visit, &server, &network.component, tools).await);
+    findings.extend(around(&visit, &server, config, &network.component, tools).await);
     visit.end().await;
     findings
 }
 
 /// What the server says once we are in.
-async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tools<'_>) -> Vec<Finding> {
+async fn around(
+    visit: &Visit,
+    server: &Domain,
+    config: &Config,
+    component: &Domain,
+    tools: &Tools<'_>,
+) -> Vec<Finding> {
     let name = server.as_str();
     if !visit.ping().await {
         let text = format!(
@@ -88,17 +97,7 @@ async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tool
                     Finding::warn("disco-items", text).fix(snippet::items(kind, component, server))
                 }
             });
-            let upload = match visit.upload_service(&items).await {
-                None => Err(format!("{name} has no service for files (XEP-0363)")),
-                Some(service) => match visit.slot(&service).await {
-                    Ok(()) => Ok(format!("{service} gives us slots for files")),
-                    Err(why) => Err(format!("{service} gives us no slot for a file: {why}")),
-                },
-            };
-            findings.push(match upload {
-                Ok(text) => Finding::ok("upload", text),
-                Err(text) => Finding::warn("upload", text).fix(snippet::upload(kind, component, server)),
-            });
+            findings.extend(files(visit, &items, kind, server, config, tools).await);
         }
     }
     if let Some(theirs) = visit.time().await {
@@ -110,6 +109,57 @@ async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tool
         });
     }
     findings
+}
+
+/// Whether users have a place for files, and whether we may fetch them from there.
+async fn files(
+    visit: &Visit,
+    items: &[Jid],
+    kind: Server,
+    server: &Domain,
+    config: &Config,
+    tools: &Tools<'_>,
+) -> Vec<Finding> {
+    let Some(service) = visit.upload_service(items).await else {
+        let text = format!("{} has no service for files (XEP-0363), so users can send none", server.as_str());
+        return vec![Finding::warn("upload", text).fix(snippet::upload(kind, server))];
+    };
+    let url = match visit.slot(&service).await {
+        Ok(url) => url,
+        // That is how it should be: what we serve, we serve ourselves.
+        Err(why) => {
+            let text = format!("{service} takes files of users; where it has them it tells nobody else ({why})");
+            return vec![Finding::ok("upload", text)];
+        }
+    };
+    let taken = Finding::ok("upload", format!("{service} takes files"));
+    let warn = |host: &str, why: &dyn std::fmt::Display| {
+        let text = format!("files of users are at {host}, and are not fetched from there: {why}; they arrive as links");
+        Finding::warn("fetch", text).fix(snippet::fetch_allow(config.media_fetch_allow.texts(), host))
+    };
+    let target = match guard::target(&url, &config.media_fetch_allow) {
+        Ok(target) => target,
+        Err(why) => {
+            let host = url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+            return vec![taken, warn(&host, &why)];
+        }
+    };
+    let addresses: Vec<IpAddr> = match (target.host.parse(), &tools.dns) {
+        (Ok(address), _) => vec![address],
+        // As a fetch looks it up: what the system knows besides DNS counts.
+        (Err(_), Some(_)) => {
+            let looking = tokio::net::lookup_host((target.host.as_str(), 0));
+            let found = tokio::time::timeout(tools.patience, looking).await;
+            found.ok().and_then(Result::ok).into_iter().flatten().map(|found| found.ip()).collect()
+        }
+        (Err(_), None) => Vec::new(),
+    };
+    let private = addresses.iter().find(|address| !target.may_reach(**address, &config.media_fetch_allow));
+    let fetch = match private {
+        Some(address) => warn(&target.host, &format!("{address} is private")),
+        None => Finding::ok("fetch", format!("files of users are fetched from {}", target.host)),
+    };
+    vec![taken, fetch]
 }
 
 /// Which server it is, and whether one of those that are known to be bad.

@@ -9,6 +9,8 @@ const FIRST_FREE_PORT: u16 = 1024;
 /// What the admin lets our fetches reach although it is private.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Allow {
+    /// As they were written.
+    texts: Vec<String>,
     hosts: Vec<String>,
     nets: Vec<Net>,
 }
@@ -52,10 +54,20 @@ impl Allow {
             match Net::read(text) {
                 Some(net) => allow.nets.push(net),
                 None if is_name => allow.hosts.push(host),
-                None => bad.push(text.clone()),
+                None => {
+                    bad.push(text.clone());
+                    continue;
+                }
             }
+            allow.texts.push(text.clone());
         }
         (allow, bad)
+    }
+
+    /// What is allowed, as it was written.
+    #[must_use]
+    pub fn texts(&self) -> &[String] {
+        &self.texts
     }
 
     /// Whether the admin has named this host, or the address that it is.
