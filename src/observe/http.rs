@@ -1,18 +1,20 @@
-//! `/live`, `/ready` and `/metrics`, and the files of the networks beside them.
+//! `/live`, `/ready`, `/metrics` and what `portway doctor` asks, and the files of the networks beside them.
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
-use futures::future::BoxFuture;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::IncomingStream;
+use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -43,6 +45,10 @@ pub struct Pages {
     pub refresh: Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
     /// Files.
     pub media: Media,
+    /// The address on which the listener is, as far as it is one.
+    pub own: IpAddr,
+    /// What the gateway finds over its connections, as `portway doctor --json` writes it. It keeps its answer for a while.
+    pub doctor: Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>,
 }
 
 /// Serves the pages until the stop signal.
@@ -52,7 +58,8 @@ pub struct Pages {
 pub async fn serve(listener: TcpListener, pages: Pages, stop: Stop) -> io::Result<()> {
     let listener = Patient { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
     let stopping = stop.clone();
-    let serving = axum::serve(listener, router(pages)).with_graceful_shutdown(async move { stop.cancelled().await });
+    let app = router(pages).into_make_service_with_connect_info::<Peer>();
+    let serving = axum::serve(listener, app).with_graceful_shutdown(async move { stop.cancelled().await });
     tokio::select! {
         served = serving.into_future() => served,
         // Whoever reads a large file now will ask for the rest of it.
@@ -66,6 +73,7 @@ fn router(pages: Pages) -> Router {
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/doctor", get(doctor))
         .with_state(pages)
         .merge(media)
 }
@@ -106,6 +114,16 @@ impl axum::serve::Listener for Patient {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, Patient>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Patient>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 
@@ -172,11 +190,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Moving<S> {
     }
 }
 
+/// For this machine only, and not for whom a proxy on it stands in: it says what the set-up lacks.
+async fn doctor(
+    State(pages): State<Pages>,
+    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    headers: HeaderMap,
+) -> Response {
+    let passed_on = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
+    // Where the listener is on an address of its own, this machine comes from that one.
+    let here = peer.ip().to_canonical().is_loopback() || peer.ip() == pages.own;
+    if passed_on || !here {
+        return (StatusCode::FORBIDDEN, "for this machine only\n").into_response();
+    }
+    ([(header::CONTENT_TYPE, "application/json")], (pages.doctor)().await).into_response()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::clock::Clock;
+    use crate::media::{Cache, Links, serve};
 
     #[tokio::test(start_paused = true)]
     async fn f4_a_reader_that_takes_nothing_is_given_up() {
@@ -201,5 +236,44 @@ mod tests {
         let (ours, _theirs) = tokio::io::duplex(10);
         let silent = Moving::new(ours, STILL, None).read(&mut [0]).await;
         assert_eq!(silent.expect_err("nobody asks").kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn d15_the_doctor_speaks_to_this_machine_only() {
+        let folder = std::env::temp_dir().join(format!("portway-pages-{}", std::process::id()));
+        let metrics = Metrics::default();
+        let media = Media::new(serve::Parts {
+            links: Links::new("https://files.example", &[7; 32], Duration::from_secs(86_400), 1),
+            cache: Cache::open(&folder, 1, 1, metrics.clone(), Stop::new()).unwrap(),
+            adapters: Default::default(),
+            clock: Clock::system(),
+            metrics: metrics.clone(),
+        });
+        let pages = Pages {
+            media,
+            health: Health::new([]),
+            metrics,
+            refresh: Arc::new(|| Box::pin(async {})),
+            own: "192.0.2.7".parse().unwrap(),
+            doctor: Arc::new(|| Box::pin(async { "[]".to_owned() })),
+        };
+        let ask = async |peer: &str, header: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(name) = header {
+                headers.insert(name, "x".parse().unwrap());
+            }
+            let peer = ConnectInfo(Peer(SocketAddr::new(peer.parse().unwrap(), 1)));
+            doctor(State(pages.clone()), peer, headers).await.status().as_u16()
+        };
+        for own in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "192.0.2.7"] {
+            assert_eq!(ask(own, Some("accept")).await, 200, "{own}");
+        }
+        for other in ["192.0.2.1", "10.0.0.1", "::", "::ffff:192.0.2.1", "2001:db8::1"] {
+            assert_eq!(ask(other, None).await, 403, "{other}");
+        }
+        for header in ["forwarded", "x-forwarded-for"] {
+            assert_eq!(ask("127.0.0.1", Some(header)).await, 403, "{header}");
+        }
+        let _ = std::fs::remove_dir_all(folder);
     }
 }

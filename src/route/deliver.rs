@@ -142,6 +142,22 @@ impl Delivery {
         }
     }
 
+    /// Does not deliver rows, because an admin wants it so: their senders are told, and they become dead letters.
+    pub async fn refuse(&self, rows: &[Queued], by: &str) {
+        let Some(first) = rows.first() else { return };
+        let sentence = Sentence::new("core.dropped").with("network", self.0.descriptor.name);
+        for row in rows {
+            match stored::read(&row.body) {
+                Ok(item) => {
+                    let why = format!("taken out of the queue by {by}");
+                    let failure = Failure::permanent(Condition::ServiceUnavailable, sentence.clone(), why);
+                    self.failed(first, &[(row, item)], failure).await;
+                }
+                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), None).await,
+            }
+        }
+    }
+
     /// What the adapter is given. `None` where nothing is left to carry.
     async fn prepare(&self, row: &Queued, item: &Item) -> Result<Option<Outbound>, Failure> {
         let parts = &self.0;
@@ -149,9 +165,16 @@ impl Delivery {
         if targets::has(&kind) {
             // What it speaks of may have been delivered a moment ago.
             parts.settler.flush().await;
-            targets::for_network(&parts.store, &parts.network, &item.chat, &mut kind)
+            targets::for_network(&parts.store, &parts.network, item, &mut kind)
                 .await
                 .map_err(|error| Failure::temporary(error.to_string()))?;
+        }
+        if let Kind::Retract { target } = &kind
+            && target.by.is_some()
+            && !targets::is_own(item, target)
+        {
+            let sentence = Sentence::new("core.not-yours");
+            return Err(Failure::permanent(Condition::Forbidden, sentence, "a message of another"));
         }
         let can: Capabilities = parts.adapter.capabilities(Some(&item.chat));
         let say = |sentence: &Sentence| parts.texts.text(sentence, item.meta.lang.as_deref());
@@ -196,8 +219,8 @@ impl Delivery {
             Failure::Permanent { condition, sentence, detail } => {
                 info!(network = %parts.network, event = %first.id, %condition, detail, "not delivered");
                 for (row, item) in carried {
-                    let told = event::failed(&parts.network, row.id, item, condition, sentence.clone(), false);
-                    self.bury(row.id, condition, &detail, Some(told)).await;
+                    let told = told(&parts.network, row, item, condition, &sentence, false);
+                    self.bury(row.id, condition, &detail, told).await;
                 }
                 Verdict::Settled
             }
@@ -205,8 +228,8 @@ impl Delivery {
                 info!(network = %parts.network, event = %first.id, detail, "given up");
                 let sentence = Sentence::new("core.given-up").with("network", parts.descriptor.name);
                 for (row, item) in carried {
-                    let told = event::failed(&parts.network, row.id, item, condition, sentence.clone(), false);
-                    self.bury(row.id, condition, &detail, Some(told)).await;
+                    let told = told(&parts.network, row, item, condition, &sentence, false);
+                    self.bury(row.id, condition, &detail, told).await;
                 }
                 Verdict::Settled
             }
@@ -221,10 +244,9 @@ impl Delivery {
                 let notices = u32::try_from(due).unwrap_or(u32::MAX).max(first.notices);
                 for (n, (row, item)) in carried.iter().enumerate() {
                     let outcome = Settle::Retry { id: row.id, attempts, next_try, error: detail.clone(), notices };
-                    let told = (n == 0 && notices > first.notices).then(|| {
-                        let sentence = Sentence::new("core.still-trying").with("network", parts.descriptor.name);
-                        event::failed(&parts.network, row.id, item, condition, sentence, true)
-                    });
+                    let sentence = Sentence::new("core.still-trying").with("network", parts.descriptor.name);
+                    let due = (n == 0 && notices > first.notices).then_some(&sentence);
+                    let told = due.and_then(|due| told(&parts.network, row, item, condition, due, true));
                     parts.settler.settle(outcome, told.into_iter().collect()).await;
                 }
                 Verdict::Again { next_try, notices }
@@ -259,6 +281,19 @@ impl Delivery {
         }
         wait.mul_f64(0.8 + 0.4 * rand::random::<f64>())
     }
+}
+
+/// What the sender hears of a failure. Nothing where they said nothing: that they have read something.
+fn told(
+    network: &Arc<str>,
+    row: &Queued,
+    item: &Item,
+    condition: Condition,
+    sentence: &Sentence,
+    still_trying: bool,
+) -> Option<NewEvent> {
+    let said = !matches!(item.kind, Kind::Displayed { .. });
+    said.then(|| event::failed(network, row.id, item, condition, sentence.clone(), still_trying))
 }
 
 fn speaker(item: &Item) -> Option<&portway_bridges::api::UserId> {

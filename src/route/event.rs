@@ -6,7 +6,7 @@ use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, Sent
 
 use super::item::{Item, Meta, Speaker};
 use super::{key, stored};
-use crate::store::{Direction, NewEvent};
+use crate::store::{Consent, Direction, NewEvent};
 use crate::xmpp::file::CAPTION;
 
 /// The row of an item that goes to the network.
@@ -18,7 +18,8 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         Speaker::Gateway => String::new(),
     };
     let meta = &item.meta;
-    let dedupe = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes(), item.at));
+    let resent = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes()));
+    let (dedupe, dedupe_for) = resent.map_or((None, None), |(key, until)| (Some(key), until));
     let mut ids: Vec<String> = own_id(meta).into_iter().collect();
     if meta.part == 0 {
         ids.extend(meta.origin_id.iter().filter(|origin| Some(*origin) != meta.id.as_ref()).cloned());
@@ -29,12 +30,15 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         chat: key::chat(&item.chat),
         sender,
         dedupe,
+        dedupe_for,
         ids,
+        about: about(&item.kind),
         reply_to: meta.from.clone(),
         body: stored::write(item),
         archive: false,
         at: item.at,
         original: None,
+        consent: if speaks(item) { Consent::Given } else { Consent::Free },
     }
 }
 
@@ -46,6 +50,12 @@ fn own_id(meta: &Meta) -> Option<String> {
 /// The id of a part of what came under an id. No client makes up such a one for another message.
 pub fn part_id(id: &str, part: u32) -> String {
     if part == 0 { id.to_owned() } else { format!("{id}/file-{}", part + 1) }
+}
+
+/// Whether a user says something to somebody, and so wants to hear of them. What a client sends by itself does not count.
+fn speaks(item: &Item) -> bool {
+    let by_itself = matches!(item.kind, Kind::Failed(_) | Kind::Delivered { .. } | Kind::Displayed { .. });
+    matches!((&item.chat, &item.speaker), (Chat::Direct { .. }, Speaker::User { .. })) && !by_itself
 }
 
 /// The item of an event that came from the network.
@@ -62,7 +72,13 @@ pub fn from_inbound(inbound: &Inbound) -> Item {
 
 /// The row of an event that came from the network.
 #[must_use]
-pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Option<Vec<u8>>) -> NewEvent {
+pub fn to_xmpp(
+    network: &Arc<str>,
+    inbound: &Inbound,
+    item: &Item,
+    original: Option<Vec<u8>>,
+    consent: Consent,
+) -> NewEvent {
     let id = inbound.id.as_ref().map(ToString::to_string);
     let mut ids: Vec<String> = id.iter().cloned().collect();
     ids.extend(inbound.other_ids.iter().map(ToString::to_string).filter(|other| Some(other) != id.as_ref()));
@@ -74,12 +90,15 @@ pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Opt
         chat: key::chat(&inbound.chat),
         sender: key::person(&inbound.sender),
         dedupe: id,
+        dedupe_for: None,
         ids,
+        about: about(&inbound.kind),
         reply_to: None,
         body: stored::write(item),
         archive: in_history(item),
         at: inbound.at,
         original,
+        consent,
     }
 }
 
@@ -94,6 +113,8 @@ pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Opt
             | Kind::Edit { .. }
             | Kind::Reaction { .. }
             | Kind::Retract { .. }
+            | Kind::Moderate { .. }
+            | Kind::Displayed { .. }
             | Kind::File(_)
             | Kind::Location { .. },
         ) => {
@@ -143,15 +164,9 @@ pub fn failed(
 
 /// The row of an item of our own making that goes to XMPP.
 fn own(network: &Arc<str>, item: &Item) -> NewEvent {
-    let mut ids = Vec::new();
-    let archive = in_history(item);
-    if archive {
-        ids.extend(item.meta.remote_id.iter().cloned());
-        let captions = item.meta.remote_id.iter().filter(|_| captioned(&item.kind));
-        ids.extend(captions.map(|id| format!("{id}{CAPTION}")));
-        ids.extend(item.meta.id.iter().cloned());
-        ids.extend(item.meta.origin_id.iter().filter(|id| Some(*id) != item.meta.id.as_ref()).cloned());
-    }
+    // Whoever answers to the caption of a file answers to the file.
+    let captions = item.meta.remote_id.iter().filter(|_| in_history(item) && captioned(&item.kind));
+    let captions = captions.map(|id| format!("{id}{CAPTION}")).collect();
     NewEvent {
         network: network.to_string(),
         direction: Direction::ToXmpp,
@@ -161,12 +176,29 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
             _ => String::new(),
         },
         dedupe: None,
-        ids,
+        dedupe_for: None,
+        ids: captions,
+        // The reflection of a message stands for the message, whose ids lead to what came from the user.
+        about: item.meta.remote_id.clone().or_else(|| about(&item.kind)),
         reply_to: None,
         body: stored::write(item),
-        archive,
+        archive: in_history(item),
         at: item.at,
         original: None,
+        consent: Consent::Free,
+    }
+}
+
+/// The id of what an item speaks of, if it is no message of its own.
+fn about(kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::Edit { target, .. }
+        | Kind::Reaction { target, .. }
+        | Kind::Retract { target }
+        | Kind::Moderate { target, .. }
+        | Kind::Delivered { target }
+        | Kind::Displayed { target } => target.id.as_ref().map(ToString::to_string),
+        _ => None,
     }
 }
 
@@ -231,7 +263,7 @@ mod tests {
         };
         let ids = |kind| {
             let inbound = inbound(kind);
-            to_xmpp(&"net".into(), &inbound, &from_inbound(&inbound), None).ids
+            to_xmpp(&"net".into(), &inbound, &from_inbound(&inbound), None, Consent::Free).ids
         };
         assert_eq!(ids(Kind::File(Box::new(file))), ["$e", "$e-caption"]);
         assert_eq!(ids(Kind::File(Box::default())), ["$e"]);

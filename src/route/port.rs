@@ -7,11 +7,14 @@ use portway_bridges::api::{
     Accepted, Adapter, Availability, BoxFuture, Chat, Closed, Content, CorePort, EventId, Failure, Inbound, InboxId,
     InboxItem, ItemId, Kind, Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId, Whereabouts,
 };
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::item::Speaker;
-use super::{event, key, router::Router};
+use super::{consent, event, key, router::Router};
 use crate::clock::Clock;
+use crate::command::House;
+use crate::command::house::Policy;
 use crate::identity::{Access, Directory, Rules};
 use crate::media::Fetcher;
 use crate::observe::Metrics;
@@ -19,7 +22,6 @@ use crate::store::{Direction, NewBatch, Store, StoreError};
 use crate::text::Catalogue;
 use crate::xmpp::XmppSide;
 use crate::xmpp::face::Faces;
-use crate::xmpp::file::CAPTION;
 
 /// The gateway's side of [`portway_bridges::api::Core`] for one network.
 pub struct Port {
@@ -37,6 +39,10 @@ pub struct Port {
     pub access: Arc<Access>,
     /// Who is kept out.
     pub rules: Arc<Rules>,
+    /// What users have chosen.
+    pub house: Arc<House>,
+    /// How many signals may be looked at.
+    pub looking: Arc<Semaphore>,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The faces.
@@ -57,7 +63,21 @@ impl CorePort for Port {
     }
 
     fn signal(&self, inbound: Inbound) {
-        self.side.signal(&event::from_inbound(&inbound));
+        let Chat::Direct { user, person } = inbound.chat.clone() else {
+            return self.side.signal(&event::from_inbound(&inbound));
+        };
+        // What is known without asking the store keeps the order of signals.
+        if self.house.delivers(&user) {
+            return self.side.signal(&event::from_inbound(&inbound));
+        }
+        let Ok(permit) = self.looking.clone().try_acquire_owned() else { return };
+        let (house, side) = (self.house.clone(), self.side.clone());
+        tokio::spawn(async move {
+            if matches!(heard(&house, &user, &person).await, Ok(true)) {
+                side.signal(&event::from_inbound(&inbound));
+            }
+            drop(permit);
+        });
     }
 
     fn available(&self, person: &PersonId, availability: Availability) {
@@ -131,7 +151,11 @@ impl CorePort for Port {
 
     fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
         // Without the store there is no saying; what is submitted is looked at again.
-        async move { !matches!(self.rules.between(user, person).await, Ok(Some(_))) }.boxed()
+        async move {
+            !matches!(self.rules.between(user, person).await, Ok(Some(_)))
+                && !matches!(self.refused(user, person).await, Ok(true))
+        }
+        .boxed()
     }
 
     fn is_user<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
@@ -171,56 +195,26 @@ impl CorePort for Port {
     }
 }
 
+/// Whether a user hears of a person now, without being asked.
+async fn heard(house: &House, user: &UserId, person: &PersonId) -> Result<bool, StoreError> {
+    let policy = house.policy(house.choices(user).await?.as_ref());
+    Ok(policy == Policy::Deliver || consent::knows(house, user, person).await?)
+}
+
 impl Port {
+    /// Whether a user wants to hear nothing of strangers, and the person is one.
+    async fn refused(&self, user: &UserId, person: &PersonId) -> Result<bool, StoreError> {
+        let policy = self.house.policy(self.house.choices(user).await?.as_ref());
+        Ok(policy == Policy::Refuse && !consent::knows(&self.house, user, person).await?)
+    }
+
     async fn linked(&self, person: &PersonId, user: &UserId) -> Result<bool, StoreError> {
         let link = self.store.link_of(&self.network, &self.adapter.print_person(person)).await?;
         Ok(link.is_some_and(|link| link.user == user.to_string()))
     }
 
-    /// On XMPP the caption of a file is a message of its own: what changes it goes there, and it goes with its file.
-    async fn with_captions(&self, events: Vec<Inbound>) -> Result<Vec<Inbound>, Closed> {
-        let mut out = Vec::with_capacity(events.len());
-        for mut event in events {
-            let target = match &mut event.kind {
-                Kind::Edit { target, .. } | Kind::Retract { target } | Kind::Moderate { target, .. } => target,
-                _ => {
-                    out.push(event);
-                    continue;
-                }
-            };
-            let caption = match &target.id {
-                Some(id) => self.caption_of(&event.chat, id).await?,
-                None => None,
-            };
-            let Some(caption) = caption else {
-                out.push(event);
-                continue;
-            };
-            if let Kind::Edit { target, .. } = &mut event.kind {
-                target.id = Some(caption);
-                out.push(event);
-                continue;
-            }
-            let id = event.id.as_ref().map(|id| ItemId::new(&format!("{id}{CAPTION}")));
-            let mut second = Inbound { id, ..event.clone() };
-            if let Kind::Retract { target } | Kind::Moderate { target, .. } = &mut second.kind {
-                target.id = Some(caption);
-            }
-            out.extend([event, second]);
-        }
-        Ok(out)
-    }
-
-    /// The id of the caption of a file, if the item with this id is a file that has one.
-    async fn caption_of(&self, chat: &Chat, id: &ItemId) -> Result<Option<ItemId>, Closed> {
-        let found = self.store.find_message(&self.network, &key::chat(chat), id.as_str()).await.map_err(closed)?;
-        let caption = format!("{id}{CAPTION}");
-        Ok(found.filter(|found| found.source_ids.contains(&caption)).map(|_| ItemId::new(&caption)))
-    }
-
     async fn commit(&self, submission: Submission) -> Result<Accepted, Closed> {
         let network = self.network.to_string();
-        let submission = Submission { events: self.with_captions(submission.events).await?, ..submission };
         let mut original = submission.original;
         let mut batch = NewBatch {
             once: submission.once.map(|name| (network.clone(), name)),
@@ -271,7 +265,8 @@ impl Port {
                 item.meta.id = message.source_ids.first().cloned();
                 item.meta.to = message.reply_to;
             }
-            batch.events.push(event::to_xmpp(&self.network, inbound, &item, original.take()));
+            let consent = consent::of_event(&self.house, inbound, &item).await.map_err(closed)?;
+            batch.events.push(event::to_xmpp(&self.network, inbound, &item, original.take(), consent));
         }
         for inbound in &submission.events {
             self.directory.seen(Ok(inbound.sender.clone()), inbound.sender_name.clone());

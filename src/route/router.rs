@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, Failed, Kind, Sentence, Stop, Target};
+use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, Failed, Kind, Sentence, Stop, UserId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -12,11 +12,12 @@ use super::deliver::{Delivery, Parts};
 use super::item::{Item, Meta, Speaker};
 use super::lane::Lanes;
 use super::outbox::Outbox;
+use super::said::{self, Said};
 use super::settler::Settler;
 use super::{event, key};
 use crate::clock::Clock;
 use crate::observe::Metrics;
-use crate::store::{Direction, NewBatch, NewEvent, Store};
+use crate::store::{Direction, NewBatch, NewEvent, Reason, Store};
 use crate::text::Catalogue;
 use crate::xmpp::XmppSide;
 use crate::xmpp::stream::Link;
@@ -44,6 +45,7 @@ struct Inner {
     intake: mpsc::Sender<Item>,
     lanes: Arc<Lanes>,
     to_xmpp: Arc<Notify>,
+    turned_away: Notify,
 }
 
 /// What a router is made of.
@@ -106,6 +108,7 @@ impl Router {
             intake: sender,
             lanes,
             to_xmpp,
+            turned_away: Notify::new(),
         }));
         (
             router,
@@ -149,8 +152,11 @@ impl Router {
         let wake = batch.events.iter().any(|event| event.direction == Direction::ToXmpp);
         let wake_lanes = batch.events.iter().any(|event| event.direction == Direction::ToNetwork);
         let result = self.0.store.commit(batch).await?;
-        if wake {
+        if wake || result.more_to_xmpp {
             self.0.to_xmpp.notify_one();
+        }
+        if result.turned_away {
+            self.0.turned_away.notify_one();
         }
         if wake_lanes {
             self.0.lanes.wake();
@@ -161,6 +167,62 @@ impl Router {
     /// Something was committed on the way to the network by other hands.
     pub fn wake(&self) {
         self.0.lanes.wake();
+    }
+
+    /// The gateway itself says something to a user. Returns when it is on disk: a server that is away gets it later.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] where the store cannot take it.
+    pub async fn say(&self, user: &UserId, text: String) -> Result<(), crate::store::StoreError> {
+        let row = said::row(&self.0.network, &Said { user: user.clone(), text, at: self.0.clock.now(), asks: false });
+        self.submit(NewBatch { events: vec![row], ..NewBatch::default() }).await.map(|_| ())
+    }
+
+    /// The user of a chat of two wants to hear of the person: what was held goes out. Says how much that was.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn welcome(&self, chat: &Chat) -> Result<u64, crate::store::StoreError> {
+        let released = self.0.store.welcome(&self.0.network, &key::chat(chat)).await?;
+        if released > 0 {
+            self.0.to_xmpp.notify_one();
+        }
+        Ok(released)
+    }
+
+    /// A user does not want to hear of a person, or (`None`) of any of the strangers whose words are held, or cannot be
+    /// asked: they go back. Says how many words that were.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn turn_away(
+        &self,
+        user: &UserId,
+        chat: Option<&Chat>,
+        reason: Reason,
+    ) -> Result<u64, crate::store::StoreError> {
+        let (of_user, chat) = (key::of_user(user), chat.map(key::chat));
+        let turned = self.0.store.turn_away(&self.0.network, &of_user, chat.as_deref(), reason).await?;
+        if turned > 0 {
+            self.0.turned_away.notify_one();
+        }
+        Ok(turned)
+    }
+
+    /// Waits until something was turned away since the last time.
+    pub async fn something_turned_away(&self) {
+        self.0.turned_away.notified().await;
+    }
+
+    /// Tries now what waits for its next try in the chat with this key. False where nothing of it is under way.
+    pub fn hurry(&self, chat: &str) -> bool {
+        self.0.lanes.hurry(chat)
+    }
+
+    /// Takes what waits in the chat with this key out of the queue, on the word of `by`. Each sender is told; it can be seen,
+    /// and tried again, among the dead letters. False where too many chats are being emptied already.
+    pub fn empty(&self, chat: &str, by: &str) -> bool {
+        self.0.lanes.empty(chat, self.0.clock.now(), by)
     }
 
     /// The XMPP side sent a message of ours back with an error: its sender on the network is told.
@@ -208,27 +270,6 @@ impl Router {
         self.0.lanes.left(&key::chat(chat), self.0.clock.now());
     }
 
-    /// Whoever takes a message back in a chat of two takes back all events that were made of it.
-    async fn further_parts(&self, item: &Item) -> Vec<NewEvent> {
-        let Kind::Retract { target: Target { id: Some(id), .. } } = &item.kind else { return Vec::new() };
-        if !matches!(item.chat, Chat::Direct { .. }) {
-            return Vec::new();
-        }
-        let mut events = Vec::new();
-        for part in 1.. {
-            let of = event::part_id(id.as_str(), part);
-            match self.0.store.find_message(&self.0.network, &key::chat(&item.chat), &of).await {
-                Ok(Some(found)) if found.direction == Direction::ToNetwork => {
-                    let kind = Kind::Retract { target: Target::by_id(&of) };
-                    let meta = Meta { part, receipt: false, ..item.meta.clone() };
-                    events.push(event::to_network(&self.0.network, &Item { kind, meta, ..item.clone() }));
-                }
-                _ => break,
-            }
-        }
-        events
-    }
-
     /// The task that commits what came from XMPP, many stanzas in one transaction.
     async fn commit(self, mut intake: mpsc::Receiver<Item>, side: Arc<dyn XmppSide>, metrics: Metrics, drained: Stop) {
         let network = self.0.network.clone();
@@ -245,17 +286,16 @@ impl Router {
                     }
                 }
             }
-            let mut events = Vec::with_capacity(items.len());
-            for item in &items {
-                events.push(event::to_network(&network, item));
-                events.extend(self.further_parts(item).await);
-            }
+            let events = items.iter().map(|item| event::to_network(&network, item)).collect();
             match self.0.store.commit(NewBatch { events, ..NewBatch::default() }).await {
                 Ok(result) => {
                     for committed in &result.events {
                         metrics.accepted(&network, Direction::ToNetwork, committed.duplicate);
                     }
                     self.0.lanes.wake();
+                    if result.more_to_xmpp {
+                        self.0.to_xmpp.notify_one();
+                    }
                 }
                 Err(error) => {
                     error!(%network, %error, "messages from XMPP cannot be stored; their senders are told");

@@ -4,10 +4,9 @@
 use minidom::Element;
 use portway_bridges::api::{Condition, ItemId, Kind, Sentence, Style, Target, Text};
 
-use super::error;
-use super::file;
+use super::calls::Call;
 use super::stanza::{NS_CLIENT, Stanza};
-use super::xml;
+use super::{error, file, relation, xml};
 
 /// Namespaces that are read here.
 pub mod ns {
@@ -21,6 +20,7 @@ pub mod ns {
     pub const REACTIONS: &str = "urn:xmpp:reactions:0";
     pub const RETRACT_1: &str = "urn:xmpp:message-retract:1";
     pub const RETRACT_0: &str = "urn:xmpp:message-retract:0";
+    pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
     pub const FASTEN: &str = "urn:xmpp:fasten:0";
     pub const OOB: &str = "jabber:x:oob";
     pub const SID: &str = "urn:xmpp:sid:0";
@@ -32,6 +32,9 @@ pub mod ns {
     pub const HINTS: &str = "urn:xmpp:hints";
     pub const NICK: &str = "http://jabber.org/protocol/nick";
     pub const DELAY: &str = "urn:xmpp:delay";
+    pub const JINGLE: &str = "urn:xmpp:jingle:1";
+    pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
+    pub const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
     pub const CONFERENCE: &str = "jabber:x:conference";
 }
 
@@ -63,6 +66,8 @@ pub enum Parsed {
         /// The server's own words.
         text: Option<String>,
     },
+    /// Somebody calls.
+    Call(Call),
     /// It cannot be carried, and the sender must hear of it.
     Refuse(Condition, Sentence),
     /// Nothing that another network would understand.
@@ -83,7 +88,14 @@ pub fn message(stanza: &Stanza) -> Parsed {
     if let Some(scheme) = encryption(stanza) {
         return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.encrypted-in").with("scheme", scheme));
     }
-    let mut kinds = content(stanza).into_iter();
+    if let Some(call) = Call::read(stanza) {
+        return Parsed::Call(call);
+    }
+    let relation = match relation::read(stanza) {
+        Ok(relation) => relation,
+        Err(relation::TooMuch) => return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.too-big")),
+    };
+    let mut kinds = relation.map_or_else(|| content(stanza), |kind| vec![kind]).into_iter();
     let kind = match kinds.next() {
         Some(kind) => kind,
         None => return chat_state(stanza).map_or(Parsed::Ignore, Parsed::Typing),
@@ -115,27 +127,25 @@ fn encryption(stanza: &Stanza) -> Option<String> {
 }
 
 fn content(stanza: &Stanza) -> Vec<Kind> {
-    if let Some(kind) = relation(stanza) {
-        return kind.into_iter().collect();
-    }
     let body = body(stanza);
-    let reply = stanza.child("reply", ns::REPLY).and_then(|reply| target(reply.attr("id")));
+    let reply = stanza.child("reply", ns::REPLY).and_then(|reply| relation::target(reply.attr("id")));
     let thread = stanza.child("thread", NS_CLIENT).map(Element::text).filter(|thread| !thread.is_empty());
     let thread = thread.map(|thread| ItemId::new(&thread));
     let replace = stanza.child("replace", ns::CORRECT);
-    if replace.is_none() {
-        if let Some(place) = file::read::place(stanza, body.as_ref().map(|(body, _)| body.as_str())) {
-            return vec![place];
-        }
-        let said = body.as_ref().map(|(body, _)| without_fallback(stanza, body, &[ns::REPLY, file::ns::SFS]));
-        let found = file::read::files(stanza, said.as_deref().unwrap_or_default());
+    if replace.is_none()
+        && let Some(place) = file::read::place(stanza, body.as_ref().map(|(body, _)| body.as_str()))
+    {
+        return vec![place];
+    }
+    let said = body.as_ref().map(|(body, _)| relation::without_fallback(stanza, body, &[ns::REPLY, file::ns::SFS]));
+    let found = file::read::files(stanza, said.as_deref().unwrap_or_default());
+    // A file that replaces another one is sent anew.
+    if !found.files.is_empty() {
         let lang = body.as_ref().and_then(|(_, lang)| lang.clone());
-        if !found.files.is_empty() {
-            return with_files(found, lang, reply, thread);
-        }
+        return with_files(found, lang, reply, thread);
     }
     let Some((body, lang)) = body else { return Vec::new() };
-    let mut body = if reply.is_some() { without_fallback_of_reply(stanza, &body) } else { body };
+    let mut body = if reply.is_some() { relation::without_quote(stanza, &body) } else { body };
     let mut style = Style::Normal;
     if let Some(action) = body.strip_prefix("/me ") {
         body = action.to_owned();
@@ -156,24 +166,10 @@ fn content(stanza: &Stanza) -> Vec<Kind> {
     };
     match replace {
         Some(replace) => {
-            target(replace.attr("id")).map(|target| Kind::Edit { target, new: text }).into_iter().collect()
+            relation::target(replace.attr("id")).map(|target| Kind::Edit { target, new: text }).into_iter().collect()
         }
         None => vec![Kind::Text(text)],
     }
-}
-
-/// A message that speaks of another one and has no text of its own. `Some(None)` where it does not say of which.
-fn relation(stanza: &Stanza) -> Option<Option<Kind>> {
-    if let Some(reactions) = stanza.child("reactions", ns::REACTIONS) {
-        let keys = reactions.children().filter(|child| child.is("reaction", ns::REACTIONS));
-        let keys = keys.map(Element::text).filter(|key| !key.is_empty()).collect();
-        return Some(target(reactions.attr("id")).map(|target| Kind::Reaction { target, keys }));
-    }
-    if let Some(retract) = stanza.child("retract", ns::RETRACT_1) {
-        return Some(target(retract.attr("id")).map(|target| Kind::Retract { target }));
-    }
-    let apply = stanza.child("apply-to", ns::FASTEN).filter(|apply| apply.has_child("retract", ns::RETRACT_0))?;
-    Some(target(apply.attr("id")).map(|target| Kind::Retract { target }))
 }
 
 /// Files, the first one with what the message relates to, the last one with what was said beside them.
@@ -205,10 +201,6 @@ fn with_files(
     files.into_iter().map(|file| Kind::File(Box::new(file))).collect()
 }
 
-fn target(id: Option<&str>) -> Option<Target> {
-    id.filter(|id| !id.is_empty()).map(Target::by_id)
-}
-
 /// The body in the stanza's own language, else the one without a language, else the first, with its language.
 fn body(stanza: &Stanza) -> Option<(String, Option<String>)> {
     let bodies: Vec<&Element> = stanza.element.children().filter(|child| child.is("body", NS_CLIENT)).collect();
@@ -220,37 +212,6 @@ fn body(stanza: &Stanza) -> Option<(String, Option<String>)> {
         return None;
     }
     Some((text, xml::lang(chosen).map(str::to_owned).or_else(|| stanza.lang.clone())))
-}
-
-/// The body without the quote that is there for clients without XEP-0461.
-fn without_fallback_of_reply(stanza: &Stanza, body: &str) -> String {
-    let kept = without_fallback(stanza, body, &[ns::REPLY]);
-    // A fallback that covers everything would leave silence.
-    if kept.trim().is_empty() { body.to_owned() } else { kept }
-}
-
-/// The body without what is there for clients that lack one of these features. Offsets are counted in code points
-/// (XEP-0428); without offsets it is the whole body.
-fn without_fallback(stanza: &Stanza, body: &str, features: &[&str]) -> String {
-    let fallbacks = stanza.element.children().filter(|child| {
-        child.is("fallback", ns::FALLBACK) && child.attr("for").is_some_and(|feature| features.contains(&feature))
-    });
-    let mut ranges = Vec::new();
-    for fallback in fallbacks {
-        let Some(range) = fallback.get_child("body", ns::FALLBACK) else {
-            if fallback.attr("for") != Some(ns::REPLY) {
-                ranges.push(0..usize::MAX);
-            }
-            continue;
-        };
-        let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
-        match (number("start"), number("end")) {
-            (Some(start), Some(end)) => ranges.push(start..end),
-            (None, None) if fallback.attr("for") != Some(ns::REPLY) => ranges.push(0..usize::MAX),
-            _ => {}
-        }
-    }
-    body.chars().enumerate().filter(|(n, _)| !ranges.iter().any(|range| range.contains(n))).map(|(_, c)| c).collect()
 }
 
 fn chat_state(stanza: &Stanza) -> Option<bool> {

@@ -189,15 +189,16 @@ fn f5_each_form_of_one_file_is_read_and_it_is_one_file() {
 }
 
 #[test]
-fn f5_a_link_in_a_sentence_is_no_file_and_neither_is_a_correction() {
+fn f5_a_link_in_a_sentence_is_no_file() {
     let oob = "<x xmlns='jabber:x:oob'><url>https://x/a.png</url></x>";
     for text in ["see https://x/a.png there", "https://x/a.png!"] {
         assert_eq!(parsed(&format!("<body>{text}</body>{oob}")), [Kind::Text(Text::plain(text))]);
     }
     assert_eq!(parsed("<body>https://x/a.png</body>"), [Kind::Text(Text::plain("https://x/a.png"))]);
-    let correction =
+    // A file that replaces another is sent anew: on Matrix no event changes its type.
+    let anew =
         parsed(&format!("<body>https://x/a.png</body>{oob}<replace xmlns='urn:xmpp:message-correct:0' id='x'/>"));
-    assert!(matches!(correction.as_slice(), [Kind::Edit { .. }]));
+    assert!(matches!(anew.as_slice(), [Kind::File(_)]));
     for bad in ["ftp://x/a", "file:///etc/passwd", "javascript:alert(1)", ""] {
         let kinds = parsed(&format!("<body>hm</body><x xmlns='jabber:x:oob'><url>{bad}</url></x>"));
         assert_eq!(kinds, [Kind::Text(Text::plain("hm"))], "{bad}");
