@@ -123,6 +123,9 @@ pub fn write(file: &File, uploaded: &Uploaded) -> Value {
     }
     let name = if file.name.is_empty() { "file" } else { file.name.as_str() };
     let mut content = json!({ "body": name, "info": info, "url": uploaded.uri });
+    if let Some(target) = file.reply.as_ref().and_then(|reply| reply.id.as_ref()) {
+        content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": target.as_str() } });
+    }
     match form {
         FileForm::Sticker => return content,
         FileForm::Plain => content["msgtype"] = "m.file".into(),
@@ -138,9 +141,6 @@ pub fn write(file: &File, uploaded: &Uploaded) -> Value {
     content["filename"] = name.into();
     if let Some(caption) = &file.caption {
         content["body"] = caption.body.as_str().into();
-    }
-    if let Some(target) = file.reply.as_ref().and_then(|reply| reply.id.as_ref()) {
-        content["m.relates_to"] = json!({ "m.in_reply_to": { "event_id": target.as_str() } });
     }
     content
 }

@@ -283,7 +283,9 @@ mod tests {
         let mut file = thread(false);
         file["msgtype"] = json!("m.image");
         let Kind::File(file) = parse(file) else { panic!() };
-        assert_eq!((file.thread, file.reply), (id, target));
+        assert_eq!((file.thread, file.reply), (id.clone(), target.clone()));
+        let Some(Kind::File(sticker)) = self::parse("m.sticker", &thread(false)) else { panic!() };
+        assert_eq!((sticker.form, sticker.thread, sticker.reply), (FileForm::Sticker, id, target));
         // Of a file its words change, not the file.
         let new = json!({ "msgtype": "m.image", "body": "words", "filename": "a.png", "url": "mxc://x/y" });
         let mut edit = relates(json!({ "rel_type": "m.replace", "event_id": "$t" }));

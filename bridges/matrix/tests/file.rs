@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{ALICE, World, alice, condition, soon, to};
 use crate::api::{
-    Condition, Content, EventId, Failure, File, FileForm, Kind, Outbound, Sentence, Source, Target, Text,
+    Condition, Content, EventId, Failure, File, FileForm, ItemId, Kind, Outbound, Sentence, Source, Target, Text,
 };
 
 const URL: &str = "https://up.example/cat.png";
@@ -141,6 +141,30 @@ async fn f5_a_sticker_is_an_event_of_its_own() {
     let sent = world.stub.sent(&world.only_room());
     assert_eq!((sent[0].type_.as_str(), &sent[0].content["body"]), ("m.sticker", &json!("😘")));
     assert_eq!(sent[0].content["info"]["mimetype"], "image/webp");
+}
+
+/// Whatever form a file has, it answers and belongs to a thread as a text does.
+#[tokio::test]
+async fn f5_files_answer_and_belong_to_threads() {
+    let world = World::start().await;
+    world.memory.serve(URL, "image/webp", b"a cat");
+    let thread = Some(ItemId::new("t-1"));
+    world.deliver(sent_file(1, File { thread: thread.clone(), ..cat() })).await.unwrap();
+    let sticker = File { form: FileForm::Sticker, ..cat() };
+    world.deliver(sent_file(2, File { thread, ..sticker.clone() })).await.unwrap();
+    let room = world.only_room();
+    let root = world.stub.sent(&room)[0].event_id.clone();
+    let reply = Some(Target::by_id(&root));
+    world.deliver(sent_file(3, File { reply, ..sticker })).await.unwrap();
+    let sent = world.stub.sent(&room);
+    assert_eq!(
+        sent.iter().map(|sent| sent.type_.as_str()).collect::<Vec<_>>(),
+        ["m.room.message", "m.sticker", "m.sticker"]
+    );
+    let relation = |n: usize| sent[n].content["m.relates_to"].clone();
+    assert_eq!(relation(0), Value::Null, "it is the root of the thread");
+    assert_eq!((&relation(1)["rel_type"], &relation(1)["event_id"]), (&json!("m.thread"), &json!(root)));
+    assert_eq!(relation(2), json!({ "m.in_reply_to": { "event_id": root } }));
 }
 
 /// What cannot be carried as a file goes as its link; what nobody can get is told to its sender.
