@@ -12,9 +12,13 @@ pub type Loss = &'static str;
 pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String) -> (Option<Kind>, Option<Loss>) {
     match kind {
         Kind::Edit { target, new } if can.edit && target.id.is_some() => (Some(Kind::Edit { target, new }), None),
-        Kind::Edit { new, .. } => {
-            let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
-            (Some(Kind::Text(Text { body, rich: None, ..new })), Some("edit"))
+        Kind::Edit { target, new } => {
+            // Letters say it in words; in chat a star does.
+            let key = if can.subject { "core.corrected" } else { "core.edited" };
+            let body = say(&Sentence::new(key).with("text", new.body.clone()));
+            // It belongs to what it corrects.
+            let reply = new.reply.clone().or(Some(target)).filter(|target| can.reply && target.id.is_some());
+            (Some(Kind::Text(Text { body, rich: None, reply, ..new })), Some("edit"))
         }
         Kind::Reaction { target, keys } if can.reaction && target.id.is_some() => {
             (Some(Kind::Reaction { target, keys }), None)

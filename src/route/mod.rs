@@ -1,7 +1,7 @@
 //! From one side to the other: commit, lanes, retries, and what becomes of what cannot arrive.
 //!
 //! The way to a network: [`router`] commits what the XMPP side read, [`lane`] keeps the order of each chat, [`deliver`]
-//! looks up, degrades and hands over. The way to XMPP: [`port`] commits what an adapter submits, [`outbox`] renders and
+//! looks up, degrades and hands over; [`undo`] changes what still waits. The way to XMPP: [`port`] commits what an adapter submits, [`outbox`] renders and
 //! sends. [`settler`] writes down what became of either.
 
 pub mod degrade;
@@ -16,5 +16,6 @@ pub mod router;
 pub mod settler;
 pub mod stored;
 pub mod targets;
+pub mod undo;
 
 pub use router::{Router, RouterParts, Unattached};

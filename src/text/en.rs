@@ -10,6 +10,8 @@ const fn en(key: &'static str, text: &'static str) -> SentenceDef {
 pub const SENTENCES: &[SentenceDef] = &[
     en("core.bad-address", "This address means nothing here: {why}. Write name%server@{component}."),
     en("core.bounced", "This message could not be delivered to the XMPP user ({condition}). {text}"),
+    en("core.cannot-retract", "This has left for {network} already and cannot be taken back."),
+    en("core.corrected", "Correction: {text}"),
     en("core.edited", "* {text}"),
     en("core.encrypted", "This message is encrypted ({scheme}) and cannot be read here."),
     en(
