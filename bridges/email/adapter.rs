@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
@@ -12,13 +13,14 @@ use super::auth::check::Checker;
 use super::compose;
 use super::config::{Config, Face};
 use super::dkim::Signer;
+use super::files;
 use super::outgoing;
 use super::receive::{self, Rate};
 use super::send::Sender;
 use super::tidy;
 use crate::api::{
-    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Dns, Failure, Fatal, Finding, Listener,
-    Outbound, PersonId, Reach, Receipt, Refusal, Stop, Timestamp, UserId,
+    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Content, Core, Dns, EventId, Failure, Fatal,
+    Finding, Listener, Outbound, PersonId, Reach, Receipt, Refusal, Source, Stop, Timestamp, UserId,
 };
 
 /// How long the first of some lines waits at most, in silences.
@@ -27,12 +29,17 @@ const MAX_WAIT: u32 = 13;
 /// How many lines travel in one mail.
 const MAX_LINES: usize = 200;
 
+/// How many files may be read out of mails at the same time: each holds its bytes in memory until they have been read.
+const OPENED: usize = 4;
+
 /// What the adapter knows. Shared by its tasks.
 pub struct State {
     pub config: Config,
     pub bound: OnceLock<std::net::SocketAddr>,
     pub sender: Sender,
     pub rate: Rate,
+    /// How many files may be read out of mails at the same time.
+    pub opened: Arc<Semaphore>,
     core: OnceLock<Core>,
     acceptor: OnceLock<TlsAcceptor>,
     checker: OnceLock<Checker>,
@@ -47,6 +54,7 @@ impl State {
             config,
             bound: OnceLock::new(),
             rate: Rate::default(),
+            opened: Arc::new(Semaphore::new(OPENED)),
             core: OnceLock::new(),
             acceptor: OnceLock::new(),
             checker: OnceLock::new(),
@@ -209,6 +217,14 @@ impl Adapter for EmailAdapter {
         async move {
             let core = self.0.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
             outgoing::deliver(&self.0, core, out).await
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, event: EventId, source: &'a Source) -> BoxFuture<'a, Result<Content, Failure>> {
+        async move {
+            let core = self.0.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
+            files::open(&self.0.opened, core, event, source).await
         }
         .boxed()
     }

@@ -137,10 +137,11 @@ async fn answered(
     letter: &Composed,
     first: &Outbound,
 ) -> Result<Option<Known>, Closed> {
-    if let Some(id) = &letter.reply
-        && let Some(bytes) = core.get(&thread::mail_key(user, person, id)).await?
-    {
-        return Ok(Known::read(&bytes));
+    let replied = letter.reply.as_deref();
+    for id in [replied, replied.and_then(thread::mail_of)].into_iter().flatten() {
+        if let Some(bytes) = core.get(&thread::mail_key(user, person, id)).await? {
+            return Ok(Known::read(&bytes));
+        }
     }
     if let Some(named) = &letter.thread
         && let Some(bytes) = core.get(&thread::thread_key(user, person, named)).await?

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bounces;
+mod files;
 mod loops;
 mod orders;
 mod peer;
