@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::FutureExt;
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use super::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
 use super::event::Chat;
+use super::failure::{Condition, Failure};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
+use super::media::Content;
 use super::network::{Adapter, Stop};
 use super::sentence::Sentence;
 
@@ -37,6 +40,8 @@ struct Inner {
     refuse_submissions: bool,
     kept_out: Vec<(PersonId, UserId)>,
     links: Vec<(PersonId, UserId)>,
+    /// Files on the web, by their URL.
+    web: BTreeMap<String, Vec<u8>>,
     /// Counts changes, so that a test waits for one and never sleeps.
     changes: watch::Sender<u64>,
 }
@@ -65,6 +70,11 @@ impl MemoryCore {
     /// From now on this person is this user.
     pub fn link(&self, person: &PersonId, user: &UserId) {
         self.inner().links.push((person.clone(), user.clone()));
+    }
+
+    /// From now on there is this file on the web.
+    pub fn put_file(&self, url: &str, bytes: Vec<u8>) {
+        self.inner().web.insert(url.to_owned(), bytes);
     }
 
     /// From now on this person may not reach this user.
@@ -255,6 +265,19 @@ impl CorePort for MemoryCore {
         let found = inner.numbers.iter().find(|(number, _)| *number == event);
         let original = found.and_then(|(_, original)| original.clone());
         async move { Ok(original) }.boxed()
+    }
+
+    fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Content, Failure>> {
+        let found = self.inner().web.get(url).cloned();
+        async move {
+            let gone = || Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "not on this web");
+            let bytes = Bytes::from(found.ok_or_else(gone)?);
+            // Nothing is said of its size, and it comes in pieces.
+            let pieces: Vec<_> =
+                (0..bytes.len()).step_by(1000).map(|at| Ok(bytes.slice(at..bytes.len().min(at + 1000)))).collect();
+            Ok(Content { media_type: None, size: None, body: futures::stream::iter(pieces).boxed() })
+        }
+        .boxed()
     }
 
     fn allows(&self, user: &UserId) -> bool {

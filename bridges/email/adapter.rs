@@ -32,6 +32,9 @@ const MAX_LINES: usize = 200;
 /// How many files may be read out of mails at the same time: each holds its bytes in memory until they have been read.
 const OPENED: usize = 4;
 
+/// How many mails with files may be in the making at the same time.
+const PACKING: usize = 2;
+
 /// What the adapter knows. Shared by its tasks.
 pub struct State {
     pub config: Config,
@@ -40,6 +43,8 @@ pub struct State {
     pub rate: Rate,
     /// How many files may be read out of mails at the same time.
     pub opened: Arc<Semaphore>,
+    /// How many mails with files may be in the making at the same time.
+    pub packing: Semaphore,
     core: OnceLock<Core>,
     acceptor: OnceLock<TlsAcceptor>,
     checker: OnceLock<Checker>,
@@ -55,6 +60,7 @@ impl State {
             bound: OnceLock::new(),
             rate: Rate::default(),
             opened: Arc::new(Semaphore::new(OPENED)),
+            packing: Semaphore::new(PACKING),
             core: OnceLock::new(),
             acceptor: OnceLock::new(),
             checker: OnceLock::new(),
@@ -179,6 +185,7 @@ impl Adapter for EmailAdapter {
             reply: true,
             emote: true,
             subject: true,
+            file: true,
             max_text: usize::MAX,
             batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES, orders: compose::ORDERS }),
             ..Capabilities::default()

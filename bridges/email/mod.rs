@@ -2,12 +2,13 @@
 //!
 //! Inwards: [`receive`] speaks the protocol and commits, [`auth`] finds out who a mail is from, [`from_mail`] (pure) turns
 //! it into text with the help of [`html`], [`quote`] and [`calendar`], [`part`] (pure) finds its files, [`bounce`] reads delivery reports. Outwards: [`outgoing`] decides
-//! what becomes of an item, [`compose`] puts lines together, [`to_mail`] and [`report`] (pure) write a mail, [`subject`]
+//! what becomes of an item, [`compose`] puts lines together, [`attach`] fetches files, [`to_mail`] and [`report`] (pure) write a mail, [`subject`]
 //! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`check`] is for `portway doctor`. [`address`] maps users and people to
 //! addresses.
 
 mod adapter;
 mod address;
+mod attach;
 mod auth;
 mod bounce;
 mod calendar;
@@ -98,6 +99,10 @@ const SENTENCES: &[SentenceDef] = &[
         "Your mail to {person} arrived at this gateway, but could not be brought to its reader on XMPP.\n\n{why}\n\nYou may try another way to reach them.",
     ),
     en("email.organiser", "Organiser: {who}"),
+    en(
+        "email.too-big-encrypted",
+        "The encrypted file {name} is too big for a mail, and its link would give its key away. Please send it without encryption.",
+    ),
     en("email.when", "When: {when}"),
     en("email.where", "Where: {where}"),
     en("email.too-big", "This is too big for the mail server of {person}."),
@@ -131,6 +136,10 @@ const SENTENCES: &[SentenceDef] = &[
         "Ihre Mail an {person} ist an diesem Gateway angekommen, konnte aber auf XMPP nicht zugestellt werden.\n\n{why}\n\nVielleicht ist die Person auf einem anderen Weg zu erreichen.",
     ),
     de("email.organiser", "Es lädt ein: {who}"),
+    de(
+        "email.too-big-encrypted",
+        "Die verschlüsselte Datei {name} ist zu groß für eine Mail, und der Link verriete den Schlüssel. Bitte ohne Verschlüsselung senden.",
+    ),
     de("email.when", "Wann: {when}"),
     de("email.where", "Wo: {where}"),
     de("email.too-big", "Das ist zu groß für den Mailserver von {person}."),

@@ -8,7 +8,7 @@ use super::receive::arrival;
 use super::send::Envelope;
 use super::thread::{self, Known};
 use super::to_mail::{self, Parts};
-use super::{address, bounce, from_mail, report, subject};
+use super::{address, attach, bounce, from_mail, report, subject};
 use crate::api::{
     Chat, Closed, Condition, Core, Failed, Failure, Inbound, ItemId, Kind, Outbound, PersonId, Receipt, Sentence,
     Style, Submission, Text, UserId,
@@ -49,9 +49,16 @@ async fn letter(
 ) -> Result<Receipt, Failure> {
     let (Some(first), Some(last)) = (out.first(), out.last()) else { return Ok(Receipt::default()) };
     let name = first.name.clone().unwrap_or_else(|| user.local().to_owned());
-    let mut letter = compose::compose(out, &name);
+    let has_files = out.iter().any(|outbound| matches!(outbound.kind, Kind::File(_)));
+    // Held until the mail has gone: so much memory its files take, several times over.
+    let _room = match has_files {
+        true => Some(state.packing.acquire().await.map_err(|error| Failure::temporary(error.to_string()))?),
+        false => None,
+    };
+    let luggage = attach::pack(state, core, out).await?;
+    let mut letter = compose::compose(&luggage.lines, &name);
     let subject_key = thread::subject_key(user, person);
-    if letter.text.trim().is_empty() {
+    if letter.text.trim().is_empty() && luggage.files.is_empty() {
         if let Some(subject) = letter.subject {
             core.put(&subject_key, Some(subject.into_bytes())).await.map_err(closed)?;
         }
@@ -73,12 +80,14 @@ async fn letter(
         known.subject.as_deref().is_none_or(|old| subject::base(old) != subject::base(given))
     };
     let answered = answered.filter(|known| letter.subject.as_deref().is_none_or(|given| !changed(known, given)));
+    let topic = match luggage.files.first() {
+        Some(file) if letter.text.trim().is_empty() => &file.name,
+        _ => &letter.text,
+    };
     let subject = match (&letter.subject, &answered) {
         (Some(given), None) => given.clone(),
-        (_, Some(known)) => {
-            known.subject.as_deref().map_or_else(|| subject::of_text(&letter.text, &name), subject::answer)
-        }
-        (None, None) => subject::of_text(&letter.text, &name),
+        (_, Some(known)) => known.subject.as_deref().map_or_else(|| subject::of_text(topic, &name), subject::answer),
+        (None, None) => subject::of_text(topic, &name),
     };
     let references = answered.as_ref().map(Known::references_of_answer).unwrap_or_default();
     let jabber_id = user.to_string();
@@ -93,6 +102,7 @@ async fn letter(
         at: first.at,
         trace: &core.install_id(),
         jabber_id: state.config.jabber_id.then_some(jabber_id.as_str()),
+        files: &luggage.files,
     })
     .map_err(|error| bad_address(&to, &error))?;
     let mail = state.sign(mail, first.at)?;

@@ -1,7 +1,10 @@
 //! Pure: from lines of chat to a mail. Every value passes a sanitiser before it comes near a header.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, SinglePart};
+use lettre::message::{Attachment as Part, Body, Mailbox, Message, MultiPart, SinglePart};
+use sha2::{Digest, Sha256};
 
 use super::from_mail::is_id;
 use crate::api::Timestamp;
@@ -31,6 +34,19 @@ pub struct Parts<'a> {
     pub trace: &'a str,
     /// The XMPP address of the writer (RFC 7259), where mails name it.
     pub jabber_id: Option<&'a str>,
+    /// The files that travel with it.
+    pub files: &'a [Attachment],
+}
+
+/// A file that travels with a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// The media type, where it is known.
+    pub media_type: Option<String>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// The mail as bytes.
@@ -64,7 +80,31 @@ pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
         .header(ContentType::TEXT_PLAIN)
         .header(ContentTransferEncoding::QuotedPrintable)
         .body(body_text(parts.text));
-    builder.singlepart(body).map(|message| message.formatted()).map_err(|error| error.to_string())
+    let message = if parts.files.is_empty() {
+        builder.singlepart(body)
+    } else {
+        // The same at each try. No line of base64 or quoted-printable holds it.
+        let boundary = format!("=_{:x}", Sha256::digest(parts.message_id));
+        let mixed = MultiPart::mixed().boundary(&boundary[..42]).singlepart(body);
+        builder.multipart(parts.files.iter().fold(mixed, |mixed, file| mixed.singlepart(attached(file))))
+    };
+    message.map(|message| message.formatted()).map_err(|error| error.to_string())
+}
+
+/// A file as a part of a mail. Whatever it is, it is written in base64: nothing on the way changes its line ends.
+fn attached(file: &Attachment) -> SinglePart {
+    let name: String = header_text(&file.name).chars().filter(|c| !"\"\\/".contains(*c)).collect();
+    let bytes = STANDARD.encode(&file.bytes);
+    let lines = bytes.as_bytes().chunks(76).flat_map(|line| line.iter().chain(b"\r\n")).copied().collect();
+    let body = Body::dangerous_pre_encoded(lines, ContentTransferEncoding::Base64);
+    let declared = file.media_type.as_deref().and_then(|kind| ContentType::parse(&header_text(kind)).ok());
+    // A part of these kinds would not be a file to whoever reads the mail.
+    let opens = |kind: &ContentType| {
+        let kind = format!("{kind:?}").to_ascii_lowercase();
+        kind.contains("multipart/") || kind.contains("message/")
+    };
+    let plain = || ContentType::parse("application/octet-stream").unwrap_or(ContentType::TEXT_PLAIN);
+    Part::new(name).body(body, declared.filter(|kind| !opens(kind)).unwrap_or_else(plain))
 }
 
 /// The header by which our own mail is recognised.
@@ -152,6 +192,7 @@ fn body_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mail_parser::MimeHeaders;
     use proptest::prelude::*;
 
     use super::*;
@@ -178,7 +219,38 @@ mod tests {
             at: Timestamp(1_780_000_000_000),
             trace: "i",
             jabber_id: Some(jid),
+            files: &[],
         }
+    }
+
+    #[test]
+    fn e27_files_are_parts_and_the_mail_is_the_same_each_time() {
+        let file = |name: &str, media_type: Option<&str>, bytes: &[u8]| Attachment {
+            name: name.to_owned(),
+            media_type: media_type.map(str::to_owned),
+            bytes: bytes.to_vec(),
+        };
+        let files = [
+            file("Töne \"1\".ogg", Some("audio/ogg"), &[7; 100_000]),
+            file("a.txt", Some("text/plain"), b"one\ntwo\n.\n"),
+            file("x", Some("message/rfc822"), b"From: x"),
+            file("y", Some("no type\r\nX-Evil: 1"), b""),
+        ];
+        let parts = Parts { files: &files, ..parts("R", "S", "look", &[]) };
+        let wire = mail(&parts).unwrap();
+        assert_eq!(wire, mail(&parts).unwrap());
+        assert!(wire.split(|byte| *byte == b'\n').all(|line| line.len() <= 998 && line.is_ascii()));
+        let read = mail_parser::MessageParser::default().parse(&wire).unwrap();
+        assert_eq!(read.body_text(0).unwrap().trim(), "look");
+        let seen: Vec<_> = read.attachments().map(|part| (part.attachment_name().unwrap(), part.contents())).collect();
+        let names: Vec<_> = seen.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["Töne 1.ogg", "a.txt", "x", "y"]);
+        for (file, (_, bytes)) in files.iter().zip(&seen) {
+            assert_eq!(*bytes, file.bytes);
+        }
+        assert!(
+            !headers(&wire).contains(&"X-Evil".to_owned()) && !String::from_utf8_lossy(&wire).contains("\r\nX-Evil")
+        );
     }
 
     #[test]

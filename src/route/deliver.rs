@@ -95,6 +95,12 @@ impl Delivery {
         stored::read(&row.body).is_ok_and(|item| self.line(&item))
     }
 
+    /// Whether a row is a file.
+    #[must_use]
+    pub fn is_file(&self, row: &Queued) -> bool {
+        stored::read(&row.body).is_ok_and(|item| matches!(item.kind, Kind::File(_)))
+    }
+
     /// When the line was said, by our clock.
     #[must_use]
     pub fn said(&self, row: &Queued) -> Option<Timestamp> {
@@ -105,7 +111,11 @@ impl Delivery {
     #[must_use]
     pub fn joins(&self, first: &Queued, row: &Queued) -> bool {
         let (Ok(first), Ok(row)) = (stored::read(&first.body), stored::read(&row.body)) else { return false };
-        let fresh = matches!(&row.kind, Kind::Text(text) if text.subject.is_none() && text.reply.is_none());
+        let fresh = match &row.kind {
+            Kind::Text(text) => text.subject.is_none() && text.reply.is_none(),
+            Kind::File(file) => file.reply.is_none(),
+            _ => false,
+        };
         fresh && self.line(&row) && speaker(&first) == speaker(&row)
     }
 
@@ -317,8 +327,15 @@ impl Delivery {
     /// gateway put into words.
     fn line(&self, item: &Item) -> bool {
         let orders = self.0.adapter.capabilities(None).batch.map_or(&[][..], |batch| batch.orders);
-        matches!(&item.kind, Kind::Text(text)
-            if text.style != Style::Notice && !orders.contains(&text.body.trim()))
+        match &item.kind {
+            Kind::Text(text) => text.style != Style::Notice && !orders.contains(&text.body.trim()),
+            // What may fail by itself goes alone: a link to an encrypted file is no way out.
+            Kind::File(file) => {
+                let link = file.url.as_ref().is_some_and(|url| url.starts_with("https:") || url.starts_with("http:"));
+                link && self.0.adapter.capabilities(Some(&item.chat)).file
+            }
+            _ => false,
+        }
     }
 
     /// How long to wait before the given try: the network's own schedule, spread by a fifth either way so that many

@@ -26,6 +26,9 @@ const PARALLEL: usize = 64;
 /// How many rows the feeder reads at once.
 const READ: usize = 512;
 
+/// How long a file waits for further ones.
+const FILES: Duration = Duration::from_secs(3);
+
 /// How far behind a batch it is looked for what changes it, in rows of its chat.
 const BEHIND: usize = 8192;
 
@@ -348,8 +351,14 @@ impl Lanes {
                 .is_some_and(|left| rows.last().and_then(|row| self.delivery.said(row)) <= Some(left));
             let now = self.delivery.now();
             let latest = rows[0].committed.after(batch.max_wait);
-            let silent = spoken.after(batch.silence);
-            let due = writing.map_or(silent, |until| silent.max(until)).min(latest);
+            let due = if rows.last().is_some_and(|row| self.delivery.is_file(row)) {
+                // A file ends the waiting, except for others that are sent in one go.
+                spoken.after(batch.silence.min(FILES))
+            } else {
+                let silent = spoken.after(batch.silence);
+                writing.map_or(silent, |until| silent.max(until))
+            };
+            let due = due.min(latest);
             let full = rows.len() >= batch.max_lines || changes.len() >= batch.max_lines;
             if closed || full || due <= now {
                 break;

@@ -3,6 +3,7 @@
 //!
 //! The keys in `keys/` were made for these tests and are used by nothing else.
 
+mod attach;
 mod bad_input;
 mod bounces;
 mod files;

@@ -1,0 +1,132 @@
+//! Files on their way into a mail: fetched where they fit, else named with their link.
+
+use futures::TryStreamExt;
+
+use super::adapter::State;
+use super::part;
+use super::to_mail::Attachment;
+use crate::api::{Condition, Core, Failure, File, Kind, Outbound, Sentence, Style, Text};
+
+/// What a mail needs beside its files, in bytes: its header and its text.
+const REST: usize = 128 << 10;
+
+/// How many files travel in one mail; the others go as links.
+const MOST: usize = 50;
+
+/// Lines with their files taken out, and the files.
+pub struct Luggage {
+    /// The same lines in the same order: of a file only what is said of it is left.
+    pub lines: Vec<Outbound>,
+    /// The files.
+    pub files: Vec<Attachment>,
+}
+
+/// Fetches the files of a batch, in order, as long as they fit into one mail together. Nothing is lost: what does not fit
+/// or cannot be fetched goes as a link.
+///
+/// # Errors
+/// Where a link would say too little, because the file is encrypted and its key stands in the link.
+pub async fn pack(state: &State, core: &Core, out: &[Outbound]) -> Result<Luggage, Failure> {
+    let mut luggage = Luggage { lines: Vec::with_capacity(out.len()), files: Vec::new() };
+    let mut room = None;
+    for outbound in out {
+        let Kind::File(file) = &outbound.kind else {
+            luggage.lines.push(outbound.clone());
+            continue;
+        };
+        let left = match room {
+            Some(left) => left,
+            None => most(state).await?,
+        };
+        let fetched = if luggage.files.len() < MOST { fetch(core, file, left).await? } else { None };
+        room = Some(left - fetched.as_ref().map_or(0, |file| file.bytes.len()));
+        let text = said(core, file, fetched.is_some());
+        luggage.files.extend(fetched);
+        luggage.lines.push(Outbound { kind: Kind::Text(text), ..outbound.clone() });
+    }
+    Ok(luggage)
+}
+
+/// How many bytes of files go into one mail.
+async fn most(state: &State) -> Result<usize, Failure> {
+    let ours = state.config.attach_max;
+    // 57 bytes become a line of 76 characters and its end.
+    let theirs = state.sender.size().await?.map(|size| size.saturating_sub(REST) / 78 * 57);
+    Ok(theirs.map_or(ours, |theirs| ours.min(theirs)))
+}
+
+/// The file, if it can be had and is not over `most` bytes.
+async fn fetch(core: &Core, file: &File, most: usize) -> Result<Option<Attachment>, Failure> {
+    let Some(url) = &file.url else { return Ok(None) };
+    // Its link would give the key to everybody on the way, and most people could do nothing with it.
+    let link_will_do = url.starts_with("https:") || url.starts_with("http:");
+    let over = |size: Option<u64>| size.is_some_and(|size| size > u64::try_from(most).unwrap_or(u64::MAX));
+    let too_big = || {
+        let sentence = Sentence::new("email.too-big-encrypted").with("name", file.name.clone());
+        Failure::permanent(Condition::NotAcceptable, sentence, "an encrypted file over the limit")
+    };
+    if over(file.size) && link_will_do {
+        return Ok(None);
+    }
+    let content = match core.fetch(url).await {
+        Ok(content) => content,
+        Err(_) if link_will_do => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let media_type = content.media_type.clone().or_else(|| file.media_type.clone());
+    let fetched = if over(content.size) {
+        None
+    } else {
+        let limited = content.body.try_fold(Some(Vec::new()), |bytes, piece| async move {
+            Ok(bytes.filter(|bytes: &Vec<u8>| bytes.len() + piece.len() <= most).map(|mut bytes| {
+                bytes.extend_from_slice(&piece);
+                bytes
+            }))
+        });
+        match limited.await {
+            Ok(bytes) => bytes,
+            Err(_) if link_will_do => None,
+            Err(error) => return Err(Failure::temporary(format!("a file broke off: {error}"))),
+        }
+    };
+    match fetched {
+        Some(bytes) => Ok(Some(Attachment { name: name(&file.name), media_type, bytes })),
+        None if link_will_do => Ok(None),
+        None => Err(too_big()),
+    }
+}
+
+/// A name for a file that the mail program writes to disk.
+fn name(name: &str) -> String {
+    let name = part::harmless(name);
+    if name.is_empty() { "file".to_owned() } else { name }
+}
+
+/// What the text of the mail says of a file: its caption, and its link where it does not travel with it.
+fn said(core: &Core, file: &File, attached: bool) -> Text {
+    let mut lines = Vec::new();
+    if !attached {
+        let about: Vec<String> = file.media_type.iter().cloned().chain(file.size.map(size)).collect();
+        let key = if about.is_empty() { "core.file" } else { "core.file-about" };
+        let sentence = Sentence::new(key).with("name", name(&file.name)).with("about", about.join(", "));
+        lines.push(core.text(&sentence, None));
+        lines.extend(file.url.clone());
+    }
+    let caption = file.caption.as_ref();
+    lines.extend(caption.map(|caption| caption.body.clone()));
+    Text {
+        style: if attached { caption.map_or(Style::Normal, |caption| caption.style) } else { Style::Normal },
+        subject: caption.and_then(|caption| caption.subject.clone()),
+        reply: file.reply.clone(),
+        thread: file.thread.clone(),
+        ..Text::plain(lines.join("\n"))
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
+    }
+}
