@@ -15,6 +15,7 @@ use super::config::{Config, Face};
 use super::dkim::Signer;
 use super::files;
 use super::outgoing;
+use super::reactions::Reactors;
 use super::receive::{self, Rate};
 use super::send::Sender;
 use super::tidy;
@@ -43,6 +44,8 @@ pub struct State {
     pub rate: Rate,
     /// How many files may be read out of mails at the same time.
     pub opened: Arc<Semaphore>,
+    /// Who sends reactions.
+    pub reactors: Reactors,
     /// How many mails with files may be in the making at the same time.
     pub packing: Semaphore,
     core: OnceLock<Core>,
@@ -61,6 +64,7 @@ impl State {
             rate: Rate::default(),
             opened: Arc::new(Semaphore::new(OPENED)),
             packing: Semaphore::new(PACKING),
+            reactors: Reactors::default(),
             core: OnceLock::new(),
             acceptor: OnceLock::new(),
             checker: OnceLock::new(),
@@ -167,6 +171,9 @@ impl Adapter for EmailAdapter {
         async move {
             let _ = self.0.core.set(core.clone());
             self.0.prepare()?;
+            if let Err(error) = self.0.reactors.load(&core).await {
+                warn!(%error, "who sends reactions cannot be read: they get words until they send one");
+            }
             let listener = receive::bind(&self.0).await?;
             let serve = receive::serve(self.0.clone(), core.clone(), listener, stop.clone());
             futures::future::join(serve, tidy::run(core, stop)).await;
@@ -179,13 +186,15 @@ impl Adapter for EmailAdapter {
         self.0.bound.get().is_some()
     }
 
-    fn capabilities(&self, _chat: Option<&Chat>) -> Capabilities {
+    fn capabilities(&self, chat: Option<&Chat>) -> Capabilities {
         let silence = self.0.config.batch;
+        let reaction = matches!(chat, Some(Chat::Direct { person, .. }) if self.0.reactors.has(person));
         Capabilities {
             reply: true,
             emote: true,
             subject: true,
             file: true,
+            reaction,
             max_text: usize::MAX,
             batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES, orders: compose::ORDERS }),
             ..Capabilities::default()

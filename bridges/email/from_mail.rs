@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::calendar::{self, Invitation};
 use super::part::{self, Attached, Files, Place};
+use super::signal::{self, Signal};
 use super::{address, html, quote};
 use crate::api::{PersonId, Timestamp};
 
@@ -51,6 +52,8 @@ pub struct Letter {
     pub text: String,
     /// Its files; the whole text is one of them where it is too long.
     pub files: Files,
+    /// What it says about another mail, where that is all it is for.
+    pub signal: Option<Signal>,
     /// What it invites to.
     pub invitation: Option<Invitation>,
     /// Whether text was left out: quotes, a signature, or what is too long.
@@ -78,6 +81,7 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         text: String::new(),
         files: Files::default(),
         invitation: None,
+        signal: None,
         trimmed: false,
         too_long: false,
         automatic: false,
@@ -99,6 +103,7 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
     let (text, trimmed) = quote::trim(&found);
     letter.files = part::files(&mail, |part| from_strays && stray(part));
     letter.invitation = invitation(&mail);
+    letter.signal = signal::read(&mail);
     letter.text = text;
     if letter.text.trim_start().starts_with("-----BEGIN PGP MESSAGE-----") {
         letter.files.encrypted = Some("OpenPGP");

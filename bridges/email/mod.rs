@@ -1,7 +1,8 @@
 //! Mail, in shared mode: the gateway takes mail for its domain by LMTP or SMTP and hands mail to a smarthost.
 //!
 //! Inwards: [`receive`] speaks the protocol and commits, [`auth`] finds out who a mail is from, [`from_mail`] (pure) turns
-//! it into text with the help of [`html`], [`quote`] and [`calendar`], [`part`] (pure) finds its files, [`bounce`] reads delivery reports. Outwards: [`outgoing`] decides
+//! it into text with the help of [`html`], [`quote`] and [`calendar`], [`part`] (pure) finds its files, [`signal`] (pure) reactions
+//! and notices, [`bounce`] reads delivery reports. Outwards: [`outgoing`] decides
 //! what becomes of an item, [`compose`] puts lines together, [`attach`] fetches files, [`to_mail`] and [`report`] (pure) write a mail, [`subject`]
 //! and [`thread`] say where it belongs, [`dkim`] signs it, [`send`] hands it over. [`check`] is for `portway doctor`. [`address`] maps users and people to
 //! addresses.
@@ -22,9 +23,11 @@ mod html;
 mod outgoing;
 mod part;
 mod quote;
+mod reactions;
 mod receive;
 mod report;
 mod send;
+mod signal;
 mod status;
 mod subject;
 #[cfg(test)]

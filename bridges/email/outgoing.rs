@@ -36,7 +36,16 @@ pub async fn deliver(state: &State, core: &Core, out: &[Outbound]) -> Result<Rec
         let sentence = Sentence::new("email.ours").with("person", address::print(person));
         return Err(Failure::permanent(Condition::ItemNotFound, sentence, "an address of our own domain"));
     }
-    letter(state, core, user, person, out).await
+    if let Kind::Reaction { target, keys } = &first.kind {
+        if keys.is_empty() {
+            // A reaction cannot be taken back (RFC 9078 has no word for it).
+            return Ok(Receipt::default());
+        }
+        let text = Text { reply: Some(target.clone()), ..Text::plain(keys.join(" ")) };
+        let said = Outbound { kind: Kind::Text(text), ..first.clone() };
+        return letter(state, core, user, person, &[said], true).await;
+    }
+    letter(state, core, user, person, out, false).await
 }
 
 /// Sends one letter, or keeps its subject for the next one where nothing else was said.
@@ -46,6 +55,7 @@ async fn letter(
     user: &UserId,
     person: &PersonId,
     out: &[Outbound],
+    reaction: bool,
 ) -> Result<Receipt, Failure> {
     let (Some(first), Some(last)) = (out.first(), out.last()) else { return Ok(Receipt::default()) };
     let name = first.name.clone().unwrap_or_else(|| user.local().to_owned());
@@ -102,6 +112,7 @@ async fn letter(
         at: first.at,
         trace: &core.install_id(),
         jabber_id: state.config.jabber_id.then_some(jabber_id.as_str()),
+        reaction,
         files: &luggage.files,
     })
     .map_err(|error| bad_address(&to, &error))?;
@@ -109,6 +120,10 @@ async fn letter(
     let envelope = format!("{}@{}", bounce::token(&core.key("bounce"), first.id), state.config.domain);
     state.sender.send(Envelope { from: &envelope, to: &to, id: &message_id }, &mail).await?;
 
+    if reaction {
+        // Nothing that is said later answers it.
+        return Ok(Receipt { ids: vec![ItemId::new(&message_id)] });
+    }
     let known = Known { id: message_id.clone(), references, subject: Some(subject), at: last.at.0 };
     // An answer to a mail belongs to the conversation of that mail, whatever the client calls its own.
     let named = letter.thread.filter(|_| letter.reply.is_none());

@@ -152,7 +152,7 @@ pub fn bytes(raw: &[u8], place: Place) -> Option<Vec<u8>> {
 }
 
 /// The decoded bytes of a part. Texts are UTF-8, whatever they came in.
-fn content<'a>(mail: &'a Message<'_>, part: &'a MessagePart<'_>) -> &'a [u8] {
+pub fn content<'a>(mail: &'a Message<'_>, part: &'a MessagePart<'_>) -> &'a [u8] {
     match (&part.body, part.encoding) {
         // The parser takes a mail in a mail for one with the whole.
         (PartType::Message(_), Encoding::None) => {
@@ -164,7 +164,7 @@ fn content<'a>(mail: &'a Message<'_>, part: &'a MessagePart<'_>) -> &'a [u8] {
 }
 
 /// Whether a part has one of these types.
-fn is(part: &MessagePart<'_>, types: &[&str]) -> bool {
+pub fn is(part: &MessagePart<'_>, types: &[&str]) -> bool {
     declared(part).is_some_and(|found| types.contains(&found.as_str()))
 }
 

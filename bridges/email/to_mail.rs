@@ -34,6 +34,8 @@ pub struct Parts<'a> {
     pub trace: &'a str,
     /// The XMPP address of the writer (RFC 7259), where mails name it.
     pub jabber_id: Option<&'a str>,
+    /// Whether the text is a reaction (RFC 9078) to what it answers.
+    pub reaction: bool,
     /// The files that travel with it.
     pub files: &'a [Attachment],
 }
@@ -76,10 +78,12 @@ pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
     if let Some(last) = references.last() {
         builder = builder.in_reply_to(last.clone()).references(references.join(" "));
     }
-    let body = SinglePart::builder()
-        .header(ContentType::TEXT_PLAIN)
-        .header(ContentTransferEncoding::QuotedPrintable)
-        .body(body_text(parts.text));
+    let mut body =
+        SinglePart::builder().header(ContentType::TEXT_PLAIN).header(ContentTransferEncoding::QuotedPrintable);
+    if parts.reaction {
+        body = body.header(Reaction);
+    }
+    let body = body.body(body_text(parts.text));
     let message = if parts.files.is_empty() {
         builder.singlepart(body)
     } else {
@@ -122,6 +126,24 @@ impl Header for Trace {
 
     fn display(&self) -> HeaderValue {
         HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+/// Says that a part is a reaction (RFC 9078).
+#[derive(Clone)]
+struct Reaction;
+
+impl Header for Reaction {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Content-Disposition")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "reaction".to_owned())
     }
 }
 
@@ -219,8 +241,18 @@ mod tests {
             at: Timestamp(1_780_000_000_000),
             trace: "i",
             jabber_id: Some(jid),
+            reaction: false,
             files: &[],
         }
+    }
+
+    #[test]
+    fn e29_a_reaction_is_one() {
+        let references = ["b@x".to_owned()];
+        let wire = mail(&Parts { reaction: true, ..parts("R", "Re: S", "👍 ❤️", &references) }).unwrap();
+        let read = crate::email::from_mail::read(&wire, Timestamp(1_780_000_000_000));
+        let keys = vec!["👍".to_owned(), "❤️".to_owned()];
+        assert_eq!(read.signal, Some(crate::email::signal::Signal::Reaction { of: "b@x".into(), keys }));
     }
 
     #[test]

@@ -24,8 +24,10 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             (Some(Kind::Reaction { target, keys }), None)
         }
         Kind::Reaction { keys, .. } if keys.is_empty() => (None, Some("reaction")),
-        Kind::Reaction { keys, .. } => {
-            (Some(notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" "))))), Some("reaction"))
+        Kind::Reaction { keys, target } => {
+            let body = say(&Sentence::new("core.reacted").with("keys", keys.join(" ")));
+            let reply = Some(target).filter(|target| can.reply && target.id.is_some());
+            (Some(Kind::Text(Text { body, style: Style::Notice, reply, ..Text::default() })), Some("reaction"))
         }
         Kind::Retract { target } if can.retract && target.id.is_some() => (Some(Kind::Retract { target }), None),
         Kind::Retract { .. } | Kind::Moderate { .. } => {

@@ -114,6 +114,7 @@ impl Delivery {
         let fresh = match &row.kind {
             Kind::Text(text) => text.subject.is_none() && text.reply.is_none(),
             Kind::File(file) => file.reply.is_none(),
+            Kind::Reaction { .. } => true,
             _ => false,
         };
         fresh && self.line(&row) && speaker(&first) == speaker(&row)
@@ -334,6 +335,8 @@ impl Delivery {
                 let link = file.url.as_ref().is_some_and(|url| url.starts_with("https:") || url.starts_with("http:"));
                 link && self.0.adapter.capabilities(Some(&item.chat)).file
             }
+            // In words it is a line like others, and not worth an item of its own.
+            Kind::Reaction { .. } => !self.0.adapter.capabilities(Some(&item.chat)).reaction,
             _ => false,
         }
     }

@@ -63,6 +63,14 @@ pub fn close(lines: Vec<Queued>, later: &[Queued]) -> Closed {
         }
         named.extend(names(Some(&item)).map(|id| (id, changes)));
     }
+    // Of the reactions to one message the last one says all.
+    let mut seen = HashSet::new();
+    for n in (0..items.len()).rev() {
+        if let Some(Item { kind: Kind::Reaction { target, keys }, speaker: Speaker::User { id, .. }, .. }) = &items[n] {
+            let last = seen.insert((id.to_string(), target.id.clone()));
+            taken_back[n] |= !last || keys.is_empty();
+        }
+    }
     for (n, mut row) in lines.into_iter().enumerate() {
         if taken_back[n] {
             closed.gone.push(row.id);
@@ -228,6 +236,23 @@ mod tests {
         assert_eq!((said(&closed), gone(&closed)), (vec!["first".to_owned()], vec![]));
         let closed = close(vec![line(1, "1", "first"), line(2, "1", "another")], &later[1..]);
         assert_eq!((said(&closed), gone(&closed)), (vec!["first".to_owned()], vec![2, 3]));
+    }
+
+    #[test]
+    fn of_the_reactions_to_one_message_the_last_one_counts() {
+        let reaction = |number: i64, of: &str, keys: &[&str]| {
+            let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            row(number, &item(&number.to_string(), Kind::Reaction { target: Target::by_id(of), keys }))
+        };
+        let lines = vec![
+            reaction(1, "a", &["+"]),
+            reaction(2, "b", &["+"]),
+            reaction(3, "a", &["+", "-"]),
+            reaction(4, "b", &[]),
+        ];
+        let closed = close(lines, &[]);
+        assert_eq!(closed.lines.iter().map(|row| row.id.0).collect::<Vec<_>>(), [3]);
+        assert_eq!(gone(&closed), [1, 2, 4]);
     }
 
     #[test]

@@ -5,12 +5,14 @@ use tracing::{debug, info};
 
 use super::arrival::Arrival;
 use super::words;
-use crate::api::{Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Submission, Text, UserId};
+use crate::api::{Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Submission, Target, Text, UserId};
 use crate::email::adapter::{State, spelling_key};
 use crate::email::address::{self, Recipient};
 use crate::email::auth::{Author, Findings};
 use crate::email::bounce::{self, Bounce};
 use crate::email::from_mail::{self, Letter};
+use crate::email::reactions;
+use crate::email::signal::Signal;
 use crate::email::thread::{self, Known};
 
 /// The largest header block in bytes, and the most fields in it.
@@ -187,6 +189,26 @@ async fn submission(
     let body = mail.raw.windows(4).position(|window| window == b"\r\n\r\n").map_or(mail.raw, |at| &mail.raw[at..]);
     hash.update(body);
     let once: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Some(kind) = about_another(core, user, person, letter, mail).await? {
+        if matches!(kind, Kind::Reaction { .. }) {
+            state.reactors.add(person);
+        }
+        let known = matches!(kind, Kind::Reaction { .. }).then(|| (reactions::key(person), Some(Vec::new())));
+        return Ok(Submission {
+            events: vec![Inbound {
+                id: Some(ItemId::new(&letter.message_id)),
+                other_ids: Vec::new(),
+                chat: Chat::Direct { user: user.clone(), person: person.clone() },
+                sender: person.clone(),
+                sender_name: letter.from_name.clone(),
+                at: letter.at,
+                kind,
+            }],
+            once: Some(format!("mail:{once}")),
+            puts: known.into_iter().collect(),
+            ..Submission::default()
+        });
+    }
     let said = words::text(state, core, user, person, letter, mail).map(|body| {
         Kind::Text(Text { subject: letter.subject.clone(), thread: Some(ItemId::new(&name)), ..Text::plain(body) })
     });
@@ -209,6 +231,30 @@ async fn submission(
         original: Some(arrival.keep(mail.raw, letter.automatic, &state.config.domain)),
         ..Submission::default()
     })
+}
+
+/// What a mail says about an earlier one of this chat. `None` where it is a mail like any other, also because nothing proves
+/// who it is from, or because what it speaks of is not known here.
+async fn about_another(
+    core: &Core,
+    user: &UserId,
+    person: &PersonId,
+    letter: &Letter,
+    mail: Mail<'_>,
+) -> Result<Option<Kind>, Closed> {
+    let Some(signal) = letter.signal.as_ref().filter(|_| mail.findings.author != Author::Doubtful) else {
+        return Ok(None);
+    };
+    let (Signal::Reaction { of, .. } | Signal::Displayed { of }) = signal;
+    let chat = Chat::Direct { user: user.clone(), person: person.clone() };
+    if core.find(&chat, &ItemId::new(of)).await?.is_none() {
+        return Ok(None);
+    }
+    let target = Target::by_id(of);
+    Ok(Some(match signal {
+        Signal::Reaction { keys, .. } => Kind::Reaction { target, keys: keys.clone() },
+        Signal::Displayed { .. } => Kind::Displayed { target },
+    }))
 }
 
 /// A mail to a bounce address: what it says of the message that it is about.

@@ -14,6 +14,7 @@ mod proof;
 mod receiving;
 mod relay;
 mod sending;
+mod signals;
 mod signing;
 mod threads;
 mod wire;
