@@ -130,3 +130,30 @@ async fn e28_what_has_left_is_corrected_by_another_mail_and_cannot_be_taken_back
     house.say("bob", "m6", "/send").await;
     assert_eq!(said(&house.mail().await), "bye");
 }
+
+#[tokio::test]
+async fn e29_reactions_wait_like_lines_and_the_last_one_counts() {
+    let mut house = House::open("1h").await;
+    let reaction = |of: &str, keys: &[&str]| {
+        let keys: String = keys.iter().map(|key| format!("<reaction>{key}</reaction>")).collect();
+        format!("<reactions xmlns='urn:xmpp:reactions:0' id='{of}'>{keys}</reactions>")
+    };
+    house.send("bob", "id='r1'", &reaction("x", &["\u{2764}"])).await;
+    house.say("bob", "m1", "one").await;
+    house.send("bob", "id='r2'", &reaction("x", &["\u{2764}", "\u{1f44d}"])).await;
+    house.send("bob", "id='r3'", &reaction("y", &["\u{1f44d}"])).await;
+    house.send("bob", "id='r4'", &reaction("y", &[])).await;
+    house.say("bob", "m2", "/send").await;
+    assert_eq!(said(&house.mail().await), "one\r\nreacted with =E2=9D=A4 =F0=9F=91=8D");
+}
+
+#[tokio::test]
+async fn e27_a_file_that_waits_can_be_taken_back() {
+    let mut house = House::open("1h").await;
+    let url = "https://files.example/cat.png";
+    house.say("bob", "m1", "look").await;
+    house.send("bob", "id='m2'", &format!("<body>{url}</body><x xmlns='jabber:x:oob'><url>{url}</url></x>")).await;
+    house.send("bob", "id='m3'", &retraction("m2")).await;
+    assert_eq!(said(&house.mail().await), "look");
+    house.until(|stanza| is_receipt_of(stanza, "m3")).await;
+}
