@@ -367,7 +367,7 @@ mod tests {
     fn e14_names_are_harmless() {
         for (given, wanted) in [
             ("../../etc/passwd", "passwd"),
-            ("C:\\Windows\\cat.png", "cat.png"),
+            ("D:\\x\\cat.png", "cat.png"),
             ("a\u{202e}gnp.exe\u{0}\n", "agnp.exe"),
             (".bashrc", "bashrc"),
             ("..", ""),

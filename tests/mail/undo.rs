@@ -97,6 +97,7 @@ async fn e28_a_kill_loses_no_correction_and_sends_nothing_that_was_taken_back() 
         let mail = house.mail().await;
         if mail.contains("RCPT TO:<bob@outside.test>") {
             text.push_str(said(&mail));
+            text.push_str("\r\n");
         }
     }
     assert!(text.starts_with("two\r\nline 0"), "{text}");

@@ -194,6 +194,34 @@ fn archives_are_named_and_never_opened() {
     assert_eq!((file.name.as_str(), file.media_type.as_deref(), file.size), ("bomb.zip", Some("application/zip"), 4));
 }
 
+#[test]
+fn broken_files_are_files_and_can_be_opened() {
+    let many = "--y\n\nx\n".repeat(200);
+    for part in [
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: base64\n\n!!!!\n=AAA",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: base64\n\nAAA",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: base64\n\n",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ=\n=",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: x-gzip\n\nabc",
+        "Content-Type: message/rfc822; name=a\n\n",
+        "Content-Type: message/rfc822; name=a\nContent-Transfer-Encoding: base64\n\nRnJvbTogeA0KDQpoaQ==",
+        &format!("Content-Type: message/rfc822; name=a\n\nContent-Type: multipart/mixed; boundary=y\n\n{many}--y--"),
+        "Content-Type: message/rfc822; name=a\n\nContent-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nFrom: x\n\nhi",
+    ] {
+        for end in ["\n--x--\n", ""] {
+            let mail =
+                format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nsee\n--x\n{part}{end}");
+            let letter = within(1, &mail);
+            assert!(letter.text.contains("see"), "{part}: {letter:?}");
+            let raw = mail.replace('\n', "\r\n");
+            for file in &letter.files.shown {
+                let bytes = crate::email::part::bytes(raw.as_bytes(), file.place);
+                assert_eq!(bytes.map(|bytes| bytes.len() as u64), Some(file.size), "{part}: {file:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn odd_recipients_and_senders() {
     let memory = MemoryCore::new(&["capulet.lit"]);
