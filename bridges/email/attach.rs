@@ -112,15 +112,15 @@ fn said(core: &Core, file: &File, attached: bool) -> Text {
         lines.push(core.text(&sentence, None));
         lines.extend(file.url.clone());
     }
-    let caption = file.caption.as_ref();
-    lines.extend(caption.map(|caption| caption.body.clone()));
-    Text {
-        style: if attached { caption.map_or(Style::Normal, |caption| caption.style) } else { Style::Normal },
-        subject: caption.and_then(|caption| caption.subject.clone()),
-        reply: file.reply.clone(),
-        thread: file.thread.clone(),
-        ..Text::plain(lines.join("\n"))
+    let caption = file.caption.clone().unwrap_or_default();
+    let related = Text { reply: file.reply.clone(), thread: file.thread.clone(), ..caption };
+    if attached {
+        return related;
     }
+    if !related.body.is_empty() {
+        lines.push(related.body.clone());
+    }
+    Text { body: lines.join("\n"), rich: None, style: Style::Normal, ..related }
 }
 
 fn size(bytes: u64) -> String {

@@ -226,7 +226,11 @@ impl Delivery {
                 return Ok(None);
             }
             let sentence = Sentence::new("core.cannot-retract").with("network", parts.descriptor.name);
-            return Err(Failure::permanent(Condition::PolicyViolation, sentence, "it has left"));
+            // Nothing failed that an admin could mend: it is no dead letter.
+            parts.metrics.lost(&parts.network, "retraction");
+            let told = self.told(row.id, item, Condition::PolicyViolation, &sentence);
+            parts.settler.settle(Settle::Done { id: row.id, ids: Vec::new() }, told).await;
+            return Ok(None);
         }
         let say = |sentence: &Sentence| parts.texts.text(sentence, item.meta.lang.as_deref());
         let (kind, loss) = degrade(kind, &can, &say);

@@ -31,7 +31,7 @@ async fn e27_files_travel_with_the_lines_that_they_belong_to() {
     }
     world.deliver(&[line(1, "look"), cat, file(3, "https://x/b.txt"), line(4, "bye")]).await.unwrap();
     let (text, files) = read(&world, 0);
-    assert_eq!(text.replace("\r\n", "\n"), "look\nthe cat\n\nbye");
+    assert_eq!(text.replace("\r\n", "\n"), "look\nthe cat\nbye");
     assert_eq!(files, [("cat.png".to_owned(), b"\x89PNG".to_vec()), ("b.txt".to_owned(), b"one\n.\ntwo".to_vec())]);
     // A file alone, as an answer.
     let Kind::File(alone) = file(5, "https://x/cat.png").kind else { panic!() };
