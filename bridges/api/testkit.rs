@@ -40,8 +40,8 @@ struct Inner {
     refuse_submissions: bool,
     kept_out: Vec<(PersonId, UserId)>,
     links: Vec<(PersonId, UserId)>,
-    /// Files on the web, by their URL.
-    web: BTreeMap<String, Vec<u8>>,
+    /// What is on the web: media type and bytes, or why not.
+    web: BTreeMap<String, Result<(String, Vec<u8>), Failure>>,
     /// Counts changes, so that a test waits for one and never sleeps.
     changes: watch::Sender<u64>,
 }
@@ -72,9 +72,14 @@ impl MemoryCore {
         self.inner().links.push((person.clone(), user.clone()));
     }
 
-    /// From now on there is this file on the web.
-    pub fn put_file(&self, url: &str, bytes: Vec<u8>) {
-        self.inner().web.insert(url.to_owned(), bytes);
+    /// From now on this file is on the web.
+    pub fn serve(&self, url: &str, media_type: &str, bytes: &[u8]) {
+        self.inner().web.insert(url.to_owned(), Ok((media_type.to_owned(), bytes.to_vec())));
+    }
+
+    /// From now on it cannot be fetched.
+    pub fn refuse_file(&self, url: &str, why: Failure) {
+        self.inner().web.insert(url.to_owned(), Err(why));
     }
 
     /// From now on this person may not reach this user.
@@ -269,15 +274,13 @@ impl CorePort for MemoryCore {
 
     fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Content, Failure>> {
         let found = self.inner().web.get(url).cloned();
-        async move {
-            let gone = || Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "not on this web");
-            let bytes = Bytes::from(found.ok_or_else(gone)?);
-            // Nothing is said of its size, and it comes in pieces.
-            let pieces: Vec<_> =
-                (0..bytes.len()).step_by(1000).map(|at| Ok(bytes.slice(at..bytes.len().min(at + 1000)))).collect();
-            Ok(Content { media_type: None, size: None, body: futures::stream::iter(pieces).boxed() })
-        }
-        .boxed()
+        let gone = || Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "nothing is there");
+        let content = found.unwrap_or_else(|| Err(gone())).map(|(media_type, bytes)| Content {
+            media_type: Some(media_type),
+            size: Some(bytes.len() as u64),
+            body: futures::stream::iter([Ok(Bytes::from(bytes))]).boxed(),
+        });
+        async move { content }.boxed()
     }
 
     fn allows(&self, user: &UserId) -> bool {

@@ -1,6 +1,10 @@
 //! Files on their way into a mail: fetched where they fit, else named with their link.
 
+use std::io;
+
+use bytes::Bytes;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 
 use super::adapter::State;
 use super::part;
@@ -77,13 +81,7 @@ async fn fetch(core: &Core, file: &File, most: usize) -> Result<Option<Attachmen
     let fetched = if over(content.size) {
         None
     } else {
-        let limited = content.body.try_fold(Some(Vec::new()), |bytes, piece| async move {
-            Ok(bytes.filter(|bytes: &Vec<u8>| bytes.len() + piece.len() <= most).map(|mut bytes| {
-                bytes.extend_from_slice(&piece);
-                bytes
-            }))
-        });
-        match limited.await {
+        match limited(content.body, most).await {
             Ok(bytes) => bytes,
             Err(_) if link_will_do => None,
             Err(error) => return Err(Failure::temporary(format!("a file broke off: {error}"))),
@@ -94,6 +92,20 @@ async fn fetch(core: &Core, file: &File, most: usize) -> Result<Option<Attachmen
         None if link_will_do => Ok(None),
         None => Err(too_big()),
     }
+}
+
+/// The bytes, or `None` where there are more than `most`, whatever was said of their size.
+async fn limited(body: BoxStream<'static, io::Result<Bytes>>, most: usize) -> io::Result<Option<Vec<u8>>> {
+    body.map_err(Some)
+        .try_fold(Vec::new(), |mut bytes: Vec<u8>, piece| async move {
+            if bytes.len() + piece.len() > most {
+                return Err(None);
+            }
+            bytes.extend_from_slice(&piece);
+            Ok(bytes)
+        })
+        .await
+        .map_or_else(|over| over.map_or(Ok(None), Err), |bytes| Ok(Some(bytes)))
 }
 
 /// A name for a file that the mail program writes to disk.
@@ -128,5 +140,32 @@ fn size(bytes: u64) -> String {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),
         _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt};
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_counted_and_no_more_is_read_than_fits() {
+        let pieces = |count: usize| {
+            let read = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+            let counted = read.clone();
+            let piece = move |_| {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(Bytes::from_static(&[7; 10]))
+            };
+            (futures::stream::iter(0..count).map(piece).boxed(), read)
+        };
+        let taken = |body, most| limited(body, most).now_or_never().unwrap().unwrap().map(|bytes: Vec<u8>| bytes.len());
+        assert_eq!(taken(pieces(3).0, 30), Some(30));
+        let (endless, read) = pieces(usize::MAX);
+        assert_eq!(taken(endless, 35), None);
+        assert_eq!(read.load(std::sync::atomic::Ordering::Relaxed), 4);
+        let broken = futures::stream::iter([Err(io::Error::other("it broke off"))]).boxed();
+        assert!(limited(broken, 5).now_or_never().unwrap().is_err());
     }
 }

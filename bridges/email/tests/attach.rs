@@ -22,8 +22,8 @@ fn read(world: &World, n: usize) -> (String, Vec<(String, Vec<u8>)>) {
 #[tokio::test]
 async fn e27_files_travel_with_the_lines_that_they_belong_to() {
     let world = World::start(Script::default()).await;
-    world.memory.put_file("https://x/cat.png", b"\x89PNG".to_vec());
-    world.memory.put_file("https://x/b.txt", b"one\n.\ntwo".to_vec());
+    world.memory.serve("https://x/cat.png", "image/png", b"\x89PNG");
+    world.memory.serve("https://x/b.txt", "image/png", b"one\n.\ntwo");
     let caption = Some(Text::plain("the cat"));
     let mut cat = file(2, "https://x/cat.png");
     if let Kind::File(file) = &mut cat.kind {
@@ -42,7 +42,7 @@ async fn e27_files_travel_with_the_lines_that_they_belong_to() {
     // The first of all is called after its name.
     world.end().await;
     let world = World::start(Script::default()).await;
-    world.memory.put_file("https://x/cat.png", b"\x89PNG".to_vec());
+    world.memory.serve("https://x/cat.png", "image/png", b"\x89PNG");
     world.deliver(&[file(5, "https://x/cat.png")]).await.unwrap();
     assert!(world.peer.taken()[0].mail.contains("Subject: cat.png"));
     world.end().await;
@@ -56,7 +56,7 @@ async fn e27_what_does_not_fit_goes_as_a_link() {
     ] {
         let world = World::with("lmtp://127.0.0.1:0", script, more, None).await;
         for (url, size) in [("https://x/a", 2000), ("https://x/b", 2000), ("https://x/c", 500)] {
-            world.memory.put_file(url, vec![7; size]);
+            world.memory.serve(url, "image/png", &vec![7; size]);
         }
         world
             .deliver(&[
@@ -81,8 +81,8 @@ async fn e27_what_does_not_fit_goes_as_a_link() {
 #[tokio::test]
 async fn e27_an_encrypted_file_is_attached_or_refused_and_never_a_link() {
     let world = World::with("lmtp://127.0.0.1:0", Script::default(), "attach_max = \"3KiB\"", None).await;
-    world.memory.put_file("aesgcm://x/ok#00", vec![7; 10]);
-    world.memory.put_file("aesgcm://x/big#00", vec![7; 4000]);
+    world.memory.serve("aesgcm://x/ok#00", "image/png", &[7; 10]);
+    world.memory.serve("aesgcm://x/big#00", "image/png", &[7; 4000]);
     world.deliver(&[file(1, "aesgcm://x/ok#00")]).await.unwrap();
     assert_eq!(read(&world, 0).1.len(), 1);
     for (number, url, wanted) in
