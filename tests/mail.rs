@@ -182,7 +182,7 @@ async fn a_file_ends_the_waiting() {
     house.send("bob", "id='m2'", &file).await;
     // It cannot be had, so its link goes, with what was said before.
     let mail = house.mail().await;
-    assert_eq!(said(&mail), format!("look\r\n[file: cat.png]\r\n{url}"));
+    assert!(said(&mail).starts_with("look\r\n[file: cat.png") && said(&mail).ends_with(url), "{mail}");
 }
 
 #[tokio::test]
