@@ -10,11 +10,13 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::command::{Commander, House};
+use crate::command::{Commander, House, order, pointers};
 use crate::config::{Config, NetworkConfig};
-use crate::identity::{Access, Directory, Limiter, Quota, Rules};
+use crate::doctor::resident::Resident;
+use crate::identity::{Access, Directory, Limiter, Newcomers, Quota, Rules};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
+use crate::route::consent;
 use crate::route::port::Port;
 use crate::route::{Router, RouterParts};
 use crate::store::{Direction, IdentityKind, Retention, Store, StoreError};
@@ -24,6 +26,7 @@ use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::doors::Doors;
 use crate::xmpp::face::{self, Faces};
 use crate::xmpp::muc::{Muc, MucConfig};
+use crate::xmpp::roster::privilege::Privileges;
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::{Limits, Link, LinkConfig, Timers, Tls, TlsError};
 
@@ -32,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How often old rows are removed.
 const PRUNE: Duration = Duration::from_secs(3600);
+
+/// For how many signals it is looked at the same time whether they come from strangers; more are left out.
+const LOOKING: usize = 64;
 
 /// Why the gateway ended.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +71,8 @@ struct Attached {
     network: Arc<str>,
     adapter: Arc<dyn Adapter>,
     link: Link,
+    doctor: Arc<Resident>,
+    commander: Arc<Commander>,
 }
 
 /// Runs the gateway until the stop signal. Prints one line per listener, and `ready` when every component is
@@ -74,6 +82,7 @@ struct Attached {
 /// [`RunError`].
 pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
     let clock = Clock::system();
+    let config = Arc::new(config);
     let tls = config.xmpp_tls_name.as_deref().map(Tls::system).transpose()?;
     let store = Store::open(&config.store_url, &config.data_dir, clock.clone()).await?;
     let metrics = Metrics::default();
@@ -111,8 +120,17 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         health: health.clone(),
         metrics: metrics.clone(),
         refresh: refresh(&store, &metrics, &attached, &clock),
+        own: config.http_listen.ip(),
+        doctor: doctor(&attached),
     };
     tasks.spawn(http::serve(listener, pages, stop.clone()).map(|_| Ok(())));
+    let (commanders, folder) =
+        (attached.iter().map(|network| network.commander.clone()).collect(), config.data_dir.clone());
+    let stopping = stop.clone();
+    tasks.spawn(async move {
+        order::serve(&folder, commanders, stopping).await;
+        Ok(())
+    });
     tasks.spawn(look_after(store.clone(), health.clone(), stop.clone()).map(Ok));
     tasks.spawn(announce(attached, health, stop.clone()).map(Ok));
 
@@ -148,7 +166,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
 #[expect(clippy::too_many_arguments, reason = "this is where everything meets")]
 fn attach(
     network: &NetworkConfig,
-    config: &Config,
+    config: &Arc<Config>,
     tls: Option<Tls>,
     store: &Store,
     texts: &Arc<Catalogue>,
@@ -211,10 +229,21 @@ fn attach(
         store: store.clone(),
         directory: directory.clone(),
         shown: Arc::default(),
+        caps: Arc::default(),
         clock: clock.clone(),
     });
     let rules = Rules::new(id.clone(), store.clone(), adapter.clone(), clock.clone());
     let hour = Duration::from_secs(3600);
+    let privileges = Arc::<Privileges>::default();
+    let doctor = Arc::new(Resident {
+        config: config.clone(),
+        network: id.clone(),
+        adapter: adapter.clone(),
+        link: link.clone(),
+        privileges: privileges.clone(),
+        clock: clock.clone(),
+        kept: tokio::sync::Mutex::default(),
+    });
     let house = Arc::new(House {
         network: id.clone(),
         descriptor: descriptor.clone(),
@@ -229,12 +258,16 @@ fn attach(
         clock: clock.clone(),
         admins: config.admins.clone(),
         registration: config.registration,
+        strangers: network.strangers,
         proofs: Quota::new(3, hour),
         registrations: Quota::new(10, hour),
+        relinked: tokio::sync::Notify::new(),
         outside: std::sync::OnceLock::new(),
         known: std::sync::Mutex::default(),
+        doctor: doctor.clone().into(),
     });
-    let doors = Arc::new(Doors::new(Commander::new(house)));
+    let commander = Arc::new(Commander::new(house.clone()));
+    let doors = Arc::new(Doors::new(commander.clone()));
     let component = Component::new(Parts {
         network: id.clone(),
         descriptor,
@@ -245,6 +278,8 @@ fn attach(
         store: store.clone(),
         access: access.clone(),
         limiter: Limiter::new(config.user_rate, config.user_burst),
+        iqs: Limiter::new(config.user_rate, config.user_burst),
+        newcomers: Newcomers::new(config.user_people, id.clone(), store.clone(), clock.clone()),
         directory: directory.clone(),
         faces: faces.clone(),
         muc,
@@ -253,6 +288,7 @@ fn attach(
         about: Arc::new(About::new(&config.admins, &config.contact, clock.now())),
         metrics: metrics.clone(),
         health: health.clone(),
+        privileges,
         clock: clock.clone(),
     });
     let side = Arc::new(component.clone());
@@ -277,12 +313,16 @@ fn attach(
         side,
         access,
         rules,
+        house: house.clone(),
+        looking: Arc::new(tokio::sync::Semaphore::new(LOOKING)),
         directory,
         faces,
         texts: texts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),
     }));
+    tasks.spawn(consent::look_after(house.clone(), stop.clone()).map(Ok));
+    tasks.spawn(pointers::look_after(house, stop.clone()).map(Ok));
     tasks.spawn(listening(adapter.clone(), health.clone(), listeners_of(&network.id), stop.clone()).map(Ok));
     let (running, stopping, name) = (adapter.clone(), stop.clone(), network.id.clone());
     tasks.spawn(async move {
@@ -291,7 +331,7 @@ fn attach(
             .await
             .map_err(|fatal| RunError::Network { network: name, reason: fatal.to_string() })
     });
-    Ok(Attached { network: id, adapter, link })
+    Ok(Attached { network: id, adapter, link, doctor, commander })
 }
 
 /// What `/ready` calls the listeners of a network.
@@ -345,6 +385,19 @@ async fn look_after(store: Store, health: Health, stop: Stop) {
             }
         }
     }
+}
+
+/// What the gateway finds over all its connections at once, as JSON.
+fn doctor(attached: &Arc<Vec<Attached>>) -> Arc<dyn Fn() -> futures::future::BoxFuture<'static, String> + Send + Sync> {
+    let attached = attached.clone();
+    Arc::new(move || {
+        let attached = attached.clone();
+        async move {
+            let looks = attached.iter().map(|network| network.doctor.connection());
+            crate::doctor::json(&futures::future::join_all(looks).await.concat())
+        }
+        .boxed()
+    })
 }
 
 /// Brings the gauges up to date.

@@ -53,6 +53,10 @@ fn every_fault_is_named_with_its_place_and_what_to_do() {
             "[network.loopback]\ncomponent = \"x.y\"\nsecret = \"s\"\nlisten = 5\n",
             "p.toml:4: network.loopback.listen: must be text",
         ),
+        (
+            "[network.loopback]\ncomponent = \"x.y\"\nsecret = \"s\"\nstrangers = \"never\"\n",
+            "p.toml:4: network.loopback.strangers: must be \"deliver\", \"ask\" or \"refuse\"",
+        ),
         ("x = \n", "p.toml:1:"),
     ] {
         let found = faults(text);

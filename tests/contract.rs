@@ -80,6 +80,7 @@ fn every_verb_works() {
         (vec!["db", "restore", "--force", backup], "is in place"),
         (vec!["admin", "queue"], ""),
         (vec!["admin", "queue", "--json"], ""),
+        (vec!["admin", "queue", "--network", "loopback"], ""),
         (vec!["admin", "dead-letters"], ""),
         (vec!["admin", "users", "--network", "loopback"], ""),
         (vec!["admin", "links", "--network", "loopback", "--add", "a@b", "--user", "c@d.example"], "a@b is linked"),
@@ -209,6 +210,10 @@ fn each_exit_code_means_what_the_contract_says() {
     for args in [
         vec!["db", "verify", "nothing.db"],
         vec!["admin", "original", "7"],
+        vec!["admin", "queue", "--network", "nowhere"],
+        // No gateway runs.
+        vec!["admin", "do", "loopback", "queue"],
+        vec!["admin", "queue", "--network", "loopback", "--retry", "7"],
         vec!["generate", "registration", "loopback"],
     ] {
         let output = portway(&dir.0, &[args.as_slice(), &["--config", config]].concat(), &[]);
@@ -266,6 +271,7 @@ fn each_key_comes_from_the_environment_too_and_each_secret_from_a_file() {
         ("limits", _) => "77",
         ("network", "component") => "env.example.org",
         ("network", "secret") => "hush-env",
+        ("network", "strangers") => "ask",
         other => panic!("{other:?} has no value here: add one"),
     };
     for key in portway::config::keys::KEYS {

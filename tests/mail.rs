@@ -98,7 +98,7 @@ impl House {
 
     fn config(dir: &Dir, server: &Server, port: u16, batch: &str) -> String {
         format!(
-            "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n[xmpp]\nhost = \"127.0.0.1\"\nport = {}\n\
+            "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\nadmins = [\"juliet@bench.example\"]\n[xmpp]\nhost = \"127.0.0.1\"\nport = {}\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
              [network.email]\ncomponent = \"loopback.bench.example\"\nsecret = \"s\"\ndomain = \"mail.bench.example\"\n\
              listen = \"lmtp://127.0.0.1:0\"\nsmarthost = \"smtp://127.0.0.1:{port}\"\nbatch = \"{batch}\"\nretry_first = \"1s\"\n",
@@ -116,6 +116,26 @@ impl House {
 
     async fn say(&mut self, to: &str, id: &str, text: &str) {
         self.send(to, &format!("id='{id}'"), &format!("<body>{text}</body>")).await;
+    }
+
+    /// Says something to the gateway itself, and returns its answer.
+    async fn ask(&mut self, text: &str) -> String {
+        let us = "loopback.bench.example";
+        let stanza = format!(
+            "<message from='juliet@bench.example/balcony' to='{us}' type='chat' id='a'><body>{text}</body></message>"
+        );
+        self.component.send(&stanza).await;
+        let mut answer = None;
+        while answer.is_none() {
+            let from = |seen: &str| seen.starts_with("<message") && attribute(seen, "from") == us;
+            self.component
+                .serve(|seen| {
+                    answer = answer.take().or_else(|| from(seen).then(|| body(seen).to_owned()));
+                    self.seen.push(seen.to_owned());
+                })
+                .await;
+        }
+        answer.expect("it came")
     }
 
     /// The next mail.
@@ -162,6 +182,20 @@ async fn send_ends_the_waiting_and_is_not_mailed() {
     house.say("bob", "m4", "three").await;
     house.say("bob", "m5", "/send").await;
     assert_eq!(said(&house.mail().await), "three");
+}
+
+#[tokio::test]
+async fn an_admin_ends_the_waiting() {
+    let mut house = House::open("1h").await;
+    house.say("bob", "m1", "one").await;
+    let mut list = house.ask("queue list").await;
+    while list == "Nothing waits." {
+        // It is on its way to the disk.
+        list = house.ask("queue list").await;
+    }
+    let number = list.rsplit(' ').next().expect("a number").to_owned();
+    assert!(house.ask(&format!("queue retry {number}")).await.contains("goes out now"), "{list}");
+    assert_eq!(said(&house.mail().await), "one");
 }
 
 #[tokio::test]

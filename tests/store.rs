@@ -19,6 +19,8 @@ mod people;
 mod queue;
 #[path = "store/rig.rs"]
 mod rig;
+#[path = "store/strangers.rs"]
+mod strangers;
 
 /// One test per case and backend. A new backend is one more module here.
 macro_rules! on_each_backend {
@@ -45,6 +47,7 @@ on_each_backend! {
         a_duplicate_returns_the_earlier_number_and_writes_nothing,
         a_duplicate_is_known_after_delivery_and_within_one_batch,
         the_guard_tells_networks_chats_senders_and_missing_keys_apart,
+        a_key_that_counts_for_a_while_counts_from_when_it_was_said,
         a_name_is_committed_once,
         what_waits_is_found_by_network_direction_chat_and_number,
         lanes_with_work_come_by_key_in_pages,
@@ -62,6 +65,8 @@ on_each_backend! {
         a_message_is_found_by_every_id_of_either_side,
         an_id_means_nothing_in_another_chat_or_network,
         the_newest_message_with_an_id_is_found,
+        the_last_that_was_said_is_a_message_of_that_way_with_an_id,
+        what_is_withdrawn_leaves_the_history_and_is_delivered_all_the_same,
         a_message_shows_what_was_stored,
         history_is_the_newest_archived_ones_oldest_first,
         the_original_is_kept_beside_the_event;
@@ -83,6 +88,15 @@ on_each_backend! {
         rules_belong_to_their_owner,
         a_picture_is_kept_until_the_next,
         a_user_who_goes_takes_everything_along_and_nothing_else;
+    strangers:
+        what_a_stranger_says_is_held_and_its_user_asked_once,
+        agreeing_releases_it_in_order_with_its_time_ids_and_original_behind_what_waits,
+        whoever_is_written_to_is_no_stranger,
+        only_so_much_is_held_and_the_rest_is_turned_away,
+        what_says_nothing_by_itself_is_held_only_behind_something,
+        what_is_turned_away_stays_until_its_sender_is_told_once,
+        what_is_held_for_too_long_is_turned_away_and_never_pruned,
+        chats_that_a_user_opens_are_counted_and_those_of_others_are_not;
     keep:
         pruning_removes_what_is_old_and_has_arrived,
         pruning_never_touches_what_waits_or_is_dead,

@@ -221,20 +221,50 @@ pub struct Thumbnail {
 }
 
 /// A message that another event speaks of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Target {
     /// Its id: on the way in, as the side that speaks wrote it; on the way out, the id on the side that is spoken to.
     /// `None` on the way out where the message is not known there.
     pub id: Option<ItemId>,
     /// Its number in the store, once the core has found it.
     pub event: Option<EventId>,
+    /// On the way out: the ids of its further parts on the side that is spoken to, where it travelled as several items.
+    pub parts: Vec<ItemId>,
+    /// On the way out: who said it, once the core has found it.
+    pub by: Option<Result<PersonId, UserId>>,
+    /// For an answer: what it says, as far as it is worth quoting to who sees nothing but text; at most
+    /// [`Target::QUOTE`] characters. On the way in, where the network knows it.
+    pub quote: Option<String>,
+    /// For an edit: that not the message changes, which is a file, but the text that goes with it.
+    pub caption: bool,
 }
 
 impl Target {
     /// A target by the id that the speaking side wrote.
     #[must_use]
     pub fn by_id(id: &str) -> Self {
-        Self { id: Some(ItemId::new(id)), event: None }
+        Self { id: Some(ItemId::new(id)), ..Self::default() }
+    }
+
+    /// The longest quote in characters.
+    pub const QUOTE: usize = 300;
+
+    /// How many lines of a message are quoted at most.
+    pub const QUOTED_LINES: usize = 3;
+
+    /// The first lines of a message, as they are quoted: without what it quotes itself. `None` where nothing is left.
+    #[must_use]
+    pub fn quote(text: &str) -> Option<String> {
+        let own = text.lines().filter(|line| !line.starts_with('>') && !line.trim().is_empty());
+        let mut lines: Vec<&str> = own.take(Self::QUOTED_LINES + 1).collect();
+        let more = lines.len() > Self::QUOTED_LINES;
+        lines.truncate(Self::QUOTED_LINES);
+        let whole = lines.join("\n");
+        let mut quote: String = whole.chars().take(Self::QUOTE - 1).collect();
+        if more || quote.len() < whole.len() {
+            quote.push('…');
+        }
+        (!quote.is_empty()).then_some(quote)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod availability;
 pub mod capability;
 pub mod core;
 pub mod dns;
+pub mod emoji;
 pub mod event;
 pub mod failure;
 pub mod id;

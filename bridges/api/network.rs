@@ -23,8 +23,8 @@ pub trait Network: Send + Sync {
     /// Names and texts. Pure.
     fn describe(&self) -> Descriptor;
 
-    /// Checks the section `[network.<id>]` and builds the adapter. Does no I/O. The keys `component` and `secret` have
-    /// been taken out of `raw` by the core.
+    /// Checks the section `[network.<id>]` and builds the adapter. Does no I/O. The keys that are the core's own
+    /// (`component`, `secret`, `strangers`) have been taken out of `raw`.
     ///
     /// # Errors
     /// Every fault of the section at once, each with its key.
@@ -202,6 +202,16 @@ pub trait Adapter: Send + Sync {
         Box::pin(async { Ok(()) })
     }
 
+    /// These people are the user, by links that were proved; nobody where there are none any more. The user's stand-in
+    /// points to them, where the network has a place for that. Idempotent.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        let _ = (user, persons);
+        Box::pin(async { Ok(()) })
+    }
+
     /// People who go by something like this, as the network's own directory finds them: each with what they call
     /// themselves, at most `limit`. Best effort: nobody where there is no directory or it does not answer.
     fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {
@@ -312,6 +322,8 @@ pub struct ChatInfo {
     pub members: Vec<Occupant>,
     /// How many there are in truth.
     pub member_count: usize,
+    /// Where the room lives on, if it is no more: nobody is let in, and everybody is told.
+    pub next: Option<RoomId>,
 }
 
 /// A person in a room.

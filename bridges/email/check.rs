@@ -47,11 +47,12 @@ impl State {
         let place = format!("{:?}", self.config.smarthost);
         let section = "[network.email]\nsmarthost = ";
         let slow = || Err(Fault::Unreachable("it takes too long".to_owned()));
-        match tokio::time::timeout(PATIENCE, self.sender.probe()).await.unwrap_or_else(|_| slow()) {
+        let from = format!("postmaster@{}", self.config.domain);
+        match tokio::time::timeout(PATIENCE, self.sender.probe(&from)).await.unwrap_or_else(|_| slow()) {
             Ok(true) => Finding::ok("smarthost", format!("{place} takes us, encrypted")),
             Ok(false) => Finding::ok("smarthost", format!("{place} takes us, not encrypted")),
             Err(Fault::Unreachable(why)) => Finding::fail("smarthost", format!("{place} does not answer: {why}"))
-                .fix(format!("{section}\"smtp://127.0.0.1:25\"  # where your mail server takes mail to send")),
+                .fix(format!("# start the mail server, or name another:\n{section}\"smtp://127.0.0.1:25\"  # where it takes mail to send")),
             Err(Fault::NotOffered) => {
                 Finding::fail("smarthost", format!("{place} offers no STARTTLS, which tls=required asks for"))
                     .fix(format!("{section}\"smtps://…\"  # or switch STARTTLS on there: smtpd_tls_security_level = may in Postfix"))

@@ -110,6 +110,9 @@ async fn take(core: &Core, state: &State, lines: impl Iterator<Item = Vec<u8>>) 
                     if let Chat::Room(room) = &event.chat {
                         let left = matches!(event.kind, Kind::Membership(Membership::Leave { .. }));
                         state.member(room, &event.sender, event.sender_name.clone(), !left);
+                        if let Kind::RoomGone { next: Some(next), .. } = &event.kind {
+                            state.go(room, next);
+                        }
                     }
                     if matches!(event.kind, Kind::Typing { .. }) {
                         core.signal(event);
@@ -122,6 +125,13 @@ async fn take(core: &Core, state: &State, lines: impl Iterator<Item = Vec<u8>>) 
             },
             Ok(FromPeer::Fail { to, how }) => answers.push(match state.fail(&to, how.as_deref()) {
                 Ok(()) => ToPeer::Ok { id: to },
+                Err(text) => ToPeer::Error { text },
+            }),
+            Ok(FromPeer::Name { person, name }) => answers.push(match from_loopback::face(&person, None) {
+                Ok((who, _)) => {
+                    state.set_name(&who, name);
+                    ToPeer::Ok { id: person }
+                }
                 Err(text) => ToPeer::Error { text },
             }),
             Ok(FromPeer::Face { person, picture }) => answers.push(match from_loopback::face(&person, picture) {

@@ -25,13 +25,19 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
     let body = || item.body.clone().ok_or("body is missing");
     let target = || item.target.as_deref().map(Target::by_id).ok_or("target is missing");
     let kind = match item.kind.as_str() {
-        "text" => Kind::Text(Text { reply: item.target.as_deref().map(Target::by_id), ..Text::plain(body()?) }),
+        "text" => {
+            let quote = item.quote.as_deref().and_then(Target::quote);
+            let reply = item.target.as_deref().map(|id| Target { quote, ..Target::by_id(id) });
+            let thread = item.thread.as_deref().map(ItemId::new);
+            Kind::Text(Text { reply, thread, ..Text::plain(body()?) })
+        }
         "edit" => Kind::Edit { target: target()?, new: Text::plain(body()?) },
         "reaction" => Kind::Reaction {
             target: target()?,
             keys: body()?.split(' ').filter(|key| !key.is_empty()).map(str::to_owned).collect(),
         },
         "retract" => Kind::Retract { target: target()? },
+        "displayed" => Kind::Displayed { target: target()? },
         "typing" => Kind::Typing { active: item.body.as_deref() == Some("active") },
         "join" => Kind::Membership(Membership::Join { name: item.name.clone() }),
         "leave" => Kind::Membership(Membership::Leave { reason: item.body.clone() }),
@@ -45,6 +51,7 @@ pub fn event(item: &Item, at: Timestamp) -> Result<Inbound, String> {
                 name: item.name.clone(),
             })
         }
+        "gone" => Kind::RoomGone { next: Some(room(&body()?)?), reason: item.name.clone() },
         other => return Err(format!("kind {other} is not known")),
     };
     Ok(Inbound {

@@ -63,8 +63,10 @@ impl Network for Loopback {
             config_example: concat!(
                 "# Where programs that play the other side connect (JSON lines). Without it, only echo@loopback answers.\n",
                 "# listen = \"127.0.0.1:5399\"\n",
+                "# How many seconds after a failure to try again for the first time; later tries wait longer.\n",
+                "# retry_first = 1\n",
             ),
-            config_keys: &["listen"],
+            config_keys: &["listen", "retry_first"],
             secret_keys: &[],
             sentences: SENTENCES,
             rooms: true,
@@ -90,8 +92,19 @@ impl Network for Loopback {
                 None
             }
         };
+        let first =
+            raw.get("retry_first").map(|value| value.as_integer().and_then(|seconds| u64::try_from(seconds).ok()));
+        if first == Some(None) {
+            errors.add("retry_first", "must be a number of seconds, such as 1");
+        }
+        let first_retry = first.flatten().map(Duration::from_secs);
         if errors.0.is_empty() {
-            Ok(Box::new(LoopbackAdapter { listen, core: OnceLock::new(), state: Arc::new(State::default()) }))
+            Ok(Box::new(LoopbackAdapter {
+                listen,
+                first_retry,
+                core: OnceLock::new(),
+                state: Arc::new(State::default()),
+            }))
         } else {
             Err(errors)
         }
@@ -100,6 +113,7 @@ impl Network for Loopback {
 
 struct LoopbackAdapter {
     listen: Option<std::net::SocketAddr>,
+    first_retry: Option<Duration>,
     core: OnceLock<Core>,
     state: Arc<State>,
 }
@@ -119,6 +133,10 @@ impl Adapter for LoopbackAdapter {
         .boxed()
     }
 
+    fn first_retry(&self) -> Option<Duration> {
+        self.first_retry
+    }
+
     fn listening(&self) -> bool {
         self.listen.is_none() || self.state.address().is_some()
     }
@@ -129,6 +147,7 @@ impl Adapter for LoopbackAdapter {
             reply: true,
             reaction: true,
             retract: true,
+            displayed: true,
             emote: true,
             typing: true,
             ..Capabilities::default()
@@ -202,12 +221,17 @@ impl Adapter for LoopbackAdapter {
             Ok(ChatInfo {
                 members: self.state.members(&id),
                 member_count: self.state.members(&id).len(),
+                next: self.state.next(&id),
                 room: id,
                 name: Some(name.to_string()),
                 topic: None,
             })
         }
         .boxed()
+    }
+
+    fn name<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Option<String>> {
+        async move { self.state.name(person) }.boxed()
     }
 
     fn avatar_source<'a>(&'a self, person: &'a PersonId) -> BoxFuture<'a, Result<Option<String>, Failure>> {
@@ -234,6 +258,14 @@ impl Adapter for LoopbackAdapter {
     ) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
             self.state.show(to_loopback::dress(user, name, picture)).await;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        async move {
+            self.state.show(to_loopback::point(user, persons)).await;
             Ok(())
         }
         .boxed()

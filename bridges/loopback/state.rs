@@ -25,7 +25,9 @@ struct Inner {
     order: VecDeque<EventId>,
     failing: HashMap<String, bool>,
     rooms: HashMap<RoomId, BTreeMap<PersonId, Option<String>>>,
+    gone: HashMap<RoomId, RoomId>,
     faces: HashMap<PersonId, (String, Vec<u8>)>,
+    names: HashMap<PersonId, String>,
     peers: Vec<mpsc::Sender<ToPeer>>,
     address: Option<SocketAddr>,
 }
@@ -93,11 +95,37 @@ impl State {
         }
     }
 
+    /// Notes that a room lives on as another one.
+    pub fn go(&self, room: &RoomId, next: &RoomId) {
+        let mut inner = self.inner();
+        if inner.gone.len() < MEMBERS {
+            inner.gone.insert(room.clone(), next.clone());
+        }
+    }
+
+    /// Where a room lives on.
+    pub fn next(&self, room: &RoomId) -> Option<RoomId> {
+        self.inner().gone.get(room).cloned()
+    }
+
     /// The people in a room.
     pub fn members(&self, room: &RoomId) -> Vec<Occupant> {
         let inner = self.inner();
         let members = inner.rooms.get(room).into_iter().flatten();
         members.map(|(person, name)| Occupant { person: person.clone(), name: name.clone(), level: 0 }).collect()
+    }
+
+    /// Sets the name of a person; while there are as many as may be, new people get none.
+    pub fn set_name(&self, person: &PersonId, name: String) {
+        let mut inner = self.inner();
+        if inner.names.len() < MEMBERS || inner.names.contains_key(person) {
+            inner.names.insert(person.clone(), name);
+        }
+    }
+
+    /// The name of a person.
+    pub fn name(&self, person: &PersonId) -> Option<String> {
+        self.inner().names.get(person).cloned()
     }
 
     /// Sets the picture of a person, or takes it away; while there are as many as may be, new people get none.

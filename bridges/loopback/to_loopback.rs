@@ -3,7 +3,7 @@
 use base64::Engine as _;
 
 use super::wire::{self, Item, ToPeer};
-use crate::api::{Chat, Kind, Membership, Outbound, Picture, Signal, SignalKind, Target, UserId};
+use crate::api::{Chat, Kind, Membership, Outbound, PersonId, Picture, Signal, SignalKind, Target, UserId};
 
 /// An event that is delivered under this id.
 pub fn item(id: &str, out: &Outbound) -> ToPeer {
@@ -15,6 +15,7 @@ pub fn item(id: &str, out: &Outbound) -> ToPeer {
         Kind::Edit { target, new } => ("edit", Some(new.body.clone()), Some(target)),
         Kind::Reaction { target, keys } => ("reaction", Some(keys.join(" ")), Some(target)),
         Kind::Retract { target } => ("retract", None, Some(target)),
+        Kind::Displayed { target } => ("displayed", None, Some(target)),
         Kind::Membership(Membership::Leave { .. }) => ("leave", None, None),
         Kind::Failed(failed) => ("failed", Some(failed.condition.name().to_owned()), None),
         Kind::Topic(topic) => ("topic", Some(topic.clone()), None),
@@ -22,6 +23,9 @@ pub fn item(id: &str, out: &Outbound) -> ToPeer {
     };
     kind.clone_into(&mut item.kind);
     item.body = body;
+    if let Kind::Text(text) = &out.kind {
+        item.thread = text.thread.as_ref().map(ToString::to_string);
+    }
     item.target = target.and_then(|Target { id, .. }| id.as_ref()).map(ToString::to_string);
     ToPeer::Out(item)
 }
@@ -45,6 +49,13 @@ pub fn dress(user: &UserId, name: Option<&str>, picture: Option<&Picture>) -> To
     })
 }
 
+/// Who a user is on this network, as `name@server`, one behind the other.
+pub fn point(user: &UserId, persons: &[PersonId]) -> ToPeer {
+    let body = persons.iter().map(wire::print_person).collect::<Vec<_>>().join(" ");
+    let (kind, user) = ("points".to_owned(), Some(user.to_string()));
+    ToPeer::Out(Item { kind, user, body: Some(body), ..Item::default() })
+}
+
 fn place(chat: &Chat, user: &UserId) -> Item {
     let mut item = Item { user: Some(user.to_string()), ..Item::default() };
     match chat {
@@ -57,7 +68,7 @@ fn place(chat: &Chat, user: &UserId) -> Item {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{EventId, PersonId, Text, Timestamp};
+    use crate::api::{EventId, Text, Timestamp};
 
     #[test]
     fn a_reply_names_what_it_answers() {

@@ -7,6 +7,7 @@ use crate::api::{PersonId, RoomId};
 /// What the gateway writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum ToPeer {
     /// Something was delivered.
     Out(Item),
@@ -25,6 +26,7 @@ pub enum ToPeer {
 /// What the peer writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum FromPeer {
     /// A person says something.
     In(Item),
@@ -34,6 +36,13 @@ pub enum FromPeer {
         to: String,
         /// `temporary`, `permanent`, or nothing.
         how: Option<String>,
+    },
+    /// What a person is called, for whoever asks; nobody is told.
+    Name {
+        /// Who, as `name@server`.
+        person: String,
+        /// The name.
+        name: String,
     },
     /// A person has another picture, or none any more.
     Face {
@@ -65,8 +74,8 @@ pub struct Item {
     /// The name of who says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it is: `text`, `edit`, `reaction`, `retract`, `typing`, `join`, `leave`, `topic`, `failed`,
-    /// `invite` (to the room in `body`), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
+    /// What it is: `text`, `edit`, `reaction`, `retract`, `displayed`, `typing`, `join`, `leave`, `topic`, `failed`,
+    /// `invite` (to the room in `body`), `gone` (the room in `body` takes its place), `presence` (`here`, `away` or `gone` in `body`, a line about it in `name`).
     pub kind: String,
     /// The text, topic, or reactions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,6 +83,12 @@ pub struct Item {
     /// The id of the item that it speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// For an answer: what it says of the item that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quote: Option<String>,
+    /// The thread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
 }
 
 /// `name@server`.

@@ -5,7 +5,6 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::FutureExt;
-use http::Method;
 use serde_json::json;
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -16,12 +15,11 @@ use super::dm::Context;
 use super::error::MatrixError;
 use super::id::{self, Ghosts, percent};
 use super::power::Levels;
-use super::to_matrix::{self, Wire};
+use super::signals::{Typing, Writing};
 use super::{appservice, registration};
 use crate::api::{
-    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, EventId, Failure, Fatal, Finding, HistoryItem,
-    ItemId, Kind, Listener, Membership, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Sentence, Signal,
-    SignalKind, Stop, UserId,
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, Failure, Fatal, Finding, HistoryItem, Listener,
+    Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -29,9 +27,6 @@ const CACHE: usize = 20_000;
 
 /// How long a search in the homeserver's directory may take.
 const SEARCH: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// How long a typing notice holds if nothing else comes, in milliseconds.
-const TYPING: u64 = 30_000;
 
 /// What the adapter knows. Shared by its tasks.
 pub struct State {
@@ -57,9 +52,11 @@ pub struct State {
     /// When each ghost was brought into each room.
     pub entered: Cache<String, i64>,
     /// Which ghosts are shown as writing, and where.
-    writing: Cache<String, ()>,
+    pub writing: Cache<String, Writing>,
     /// Who is writing where, so that a change can be told.
-    pub typing: Cache<String, Vec<String>>,
+    pub typing: Cache<String, Typing>,
+    /// Whether anything was taken back before it came; nothing until somebody looks.
+    pub gone: Mutex<Option<bool>>,
 }
 
 /// A bounded map: when it is full it starts over.
@@ -146,99 +143,6 @@ impl State {
         self.room_ghosts.set(room.to_owned(), ghost.to_owned());
     }
 
-    async fn deliver(&self, out: &Outbound) -> Result<Receipt, Failure> {
-        let events = self.events(out);
-        match &out.chat {
-            Chat::Room(room) => {
-                // The name is a nick, which is the room's and not the user's.
-                let ghost = self.ghost(&out.user, None).await?;
-                let room_id = id::room(room);
-                if matches!(out.kind, Kind::Membership(Membership::Leave { .. })) {
-                    // Who has come back since stays.
-                    let since = self.entered.get(&super::ghost::nick_key(&room_id, &ghost));
-                    if since.is_none_or(|since| since <= out.at.0) {
-                        self.leave(&ghost, &room_id).await?;
-                    }
-                    return Ok(Receipt::default());
-                }
-                let nick = out.name.as_deref().unwrap_or_default();
-                let sent = match self.call(&ghost, &room_id, nick).await {
-                    Ok(()) => self.send(out.id, &events, &ghost, &room_id).await,
-                    Err(error) => Err(error),
-                };
-                match sent {
-                    // Kicked out, or never in after a restore: one more try from inside.
-                    Err(error) if error.forbidden() => {
-                        self.enter(&out.user, nick, room).await?;
-                        self.send(out.id, &events, &ghost, &room_id).await.map_err(|error| error.failure())
-                    }
-                    result => result.map_err(|error| error.failure()),
-                }
-            }
-            Chat::Direct { person, .. } => {
-                if events.is_empty() {
-                    return Ok(Receipt::default());
-                }
-                let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
-                let room = self.dm(&out.user, &ghost, person).await?;
-                match self.send(out.id, &events, &ghost, &room).await {
-                    Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => {
-                        self.forget_dm(&out.user, person, &room).await?;
-                        let room = self.dm(&out.user, &ghost, person).await?;
-                        self.send(out.id, &events, &ghost, &room).await.map_err(|error| error.failure())
-                    }
-                    result => result.map_err(|error| error.failure()),
-                }
-            }
-        }
-    }
-
-    /// What an event is on Matrix.
-    fn events(&self, out: &Outbound) -> Vec<Wire> {
-        let Kind::Failed(failed) = &out.kind else { return to_matrix::events(&out.kind) };
-        let text = |sentence| self.core.get().map(|core| core.text(sentence, None)).unwrap_or_default();
-        let why = text(&failed.sentence);
-        vec![Wire::Message(to_matrix::notice(&text(&Sentence::new("matrix.not-delivered").with("why", why))))]
-    }
-
-    /// Sends what an event is on Matrix. The transaction id comes from the stored row, so that the homeserver shows a
-    /// repeated attempt once.
-    async fn send(&self, id: EventId, events: &[Wire], ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
-        let install = self.core.get().map(|core| core.install_id()).unwrap_or_default();
-        let base = format!("/_matrix/client/v3/rooms/{}", percent(room));
-        let mut ids = Vec::with_capacity(events.len());
-        for (part, event) in events.iter().enumerate() {
-            let txn = format!("pw{install}-{id}-{part}");
-            let answer = match event {
-                Wire::Message(content) => {
-                    self.client.put(&format!("{base}/send/m.room.message/{txn}"), Some(ghost), content).await?
-                }
-                Wire::Redact(target) => {
-                    let path = format!("{base}/redact/{}/{txn}", percent(target));
-                    self.client.put(&path, Some(ghost), &json!({})).await?
-                }
-            };
-            ids.extend(answer["event_id"].as_str().map(ItemId::new));
-        }
-        if self.writing.get(&super::ghost::nick_key(room, ghost)).is_some() {
-            // XMPP says by the message itself that its writer has stopped.
-            self.write(ghost, room, false).await;
-        }
-        Ok(Receipt { ids })
-    }
-
-    /// Shows a ghost as writing in a room, or not any more. Best effort.
-    async fn write(&self, ghost: &str, room: &str, active: bool) {
-        let key = super::ghost::nick_key(room, ghost);
-        match active {
-            true => self.writing.set(key, ()),
-            false => self.writing.remove(&key),
-        }
-        let path = format!("/_matrix/client/v3/rooms/{}/typing/{}", percent(room), percent(ghost));
-        let body = if active { json!({ "typing": true, "timeout": TYPING }) } else { json!({ "typing": false }) };
-        let _ = self.client.request(Method::PUT, &path, Some(ghost), Some(&body)).await;
-    }
-
     /// Asks the homeserver to ping us (application service API, `POST …/appservice/{id}/ping`).
     pub async fn ping(&self) -> Result<(), MatrixError> {
         self.client.post("/_matrix/client/v1/appservice/portway/ping", None, &json!({})).await.map(|_| ())
@@ -272,6 +176,7 @@ impl State {
             entered: Cache::new(),
             writing: Cache::new(),
             typing: Cache::new(),
+            gone: Mutex::default(),
         }
     }
 }
@@ -288,7 +193,9 @@ impl Adapter for MatrixAdapter {
             let _ = self.0.core.set(core.clone());
             let listener = appservice::bind(&self.0).await?;
             let serving = tokio::spawn(appservice::serve(self.0.clone(), core.clone(), listener, stop.clone()));
-            let working = tokio::spawn(super::worker::run(self.0.clone(), core, stop.clone()));
+            let working = tokio::spawn(super::worker::run(self.0.clone(), core.clone(), stop.clone()));
+            let typing = tokio::spawn(super::signals::keep(self.0.clone(), core.clone(), stop.clone()));
+            let tidying = tokio::spawn(super::tidy::run(core, stop.clone()));
             // A homeserver that has given up on us for a while comes back at once when it is asked to ping us.
             tokio::select! {
                 result = self.0.ping() => match result {
@@ -299,6 +206,8 @@ impl Adapter for MatrixAdapter {
             }
             let _ = serving.await;
             let _ = working.await;
+            let _ = typing.await;
+            let _ = tidying.await;
             Ok(())
         }
         .boxed()
@@ -312,7 +221,9 @@ impl Adapter for MatrixAdapter {
         Capabilities {
             edit: true,
             reply: true,
+            reaction: true,
             retract: true,
+            displayed: true,
             emote: true,
             subject: false,
             typing: true,
@@ -406,6 +317,10 @@ impl Adapter for MatrixAdapter {
         picture: Option<&'a Picture>,
     ) -> BoxFuture<'a, Result<(), Failure>> {
         self.0.dress(user, name, picture).boxed()
+    }
+
+    fn point<'a>(&'a self, user: &'a UserId, persons: &'a [PersonId]) -> BoxFuture<'a, Result<(), Failure>> {
+        self.0.point(user, persons).boxed()
     }
 
     fn search<'a>(&'a self, query: &'a str, limit: usize) -> BoxFuture<'a, Vec<(PersonId, Option<String>)>> {

@@ -49,10 +49,16 @@ impl State {
                     "[network.matrix]\nhomeserver = \"http://127.0.0.1:8008\"  # the client API of your homeserver",
                 ),
             },
+            // Synapse looks at the token even where none is needed. That it does not take ours is said next.
+            Err(error) if error.is("M_UNKNOWN_TOKEN") => {
+                Finding::ok("homeserver", format!("{homeserver} answers as a homeserver does"))
+            }
             Err(error) => {
                 let what = reason(&error);
-                Finding::fail("homeserver", format!("{homeserver} does not answer as a homeserver: {what}"))
-                    .fix("[network.matrix]\nhomeserver = \"http://127.0.0.1:8008\"  # where your homeserver listens")
+                Finding::fail("homeserver", format!("{homeserver} does not answer as a homeserver: {what}")).fix(
+                    "# start the homeserver, or name where it listens:\n[network.matrix]\n\
+                         homeserver = \"http://127.0.0.1:8008\"",
+                )
             }
         }
     }

@@ -60,6 +60,15 @@ impl State {
         Ok(room)
     }
 
+    /// The room of a pair, if there is one now.
+    pub async fn dm_if_any(&self, user: &UserId, person: &PersonId) -> Result<Option<String>, Failure> {
+        let key = portal_key(user, person);
+        match self.cached_dm(&key) {
+            Some(room) => Ok(Some(room)),
+            None => Ok(self.portal(&key).await?.and_then(|portal| portal.room)),
+        }
+    }
+
     /// The room of a pair can be used no more: the next message makes another.
     pub async fn forget_dm(&self, user: &UserId, person: &PersonId, room: &str) -> Result<(), Failure> {
         let key = portal_key(user, person);
@@ -74,9 +83,14 @@ impl State {
         self.put(&key, &Portal { room: None, generation: portal.generation + 1 }).await
     }
 
+    /// The room of the pair, where there is one that can be used.
+    pub async fn known_dm(&self, user: &UserId, person: &PersonId) -> Result<Option<String>, Failure> {
+        Ok(self.portal(&portal_key(user, person)).await?.and_then(|portal| portal.room))
+    }
+
     /// The user's ghost leaves the room of the pair; a later message makes another.
     pub async fn leave_dm(&self, user: &UserId, person: &PersonId) -> Result<(), Failure> {
-        let room = self.portal(&portal_key(user, person)).await?.and_then(|portal| portal.room);
+        let room = self.known_dm(user, person).await?;
         let (Some(ghost), Some(room)) = (self.ghosts.of(user), room) else { return Ok(()) };
         self.leave(&ghost, &room).await?;
         self.forget_dm(user, person, &room).await

@@ -78,11 +78,6 @@ pub fn message(event: &Event) -> Option<Kind> {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
         }
-        "m.reaction" => {
-            let relation = &event.content["m.relates_to"];
-            let (target, key) = (relation["event_id"].as_str()?, relation["key"].as_str()?);
-            Some(Kind::Reaction { target: Target::by_id(target), keys: vec![key.to_owned()] })
-        }
         "m.room.topic" if event.state_key.is_some() => {
             Some(Kind::Topic(event.content["topic"].as_str().map(clean).unwrap_or_default()))
         }
@@ -101,25 +96,37 @@ fn room_message(content: &Value) -> Option<Kind> {
     let relation = &content["m.relates_to"];
     if relation["rel_type"] == "m.replace" {
         let target = Target::by_id(relation["event_id"].as_str()?);
-        let new = text(&content["m.new_content"], false)?;
-        return Some(Kind::Edit { target, new });
+        let new = &content["m.new_content"];
+        if new["msgtype"].as_str().is_some_and(is_file) {
+            let file = file(new);
+            let new = file.caption.unwrap_or_else(|| Text::plain(file.name));
+            return Some(Kind::Edit { target: Target { caption: true, ..target }, new });
+        }
+        // A quote is no part of the text, wherever an older client has put it.
+        return Some(Kind::Edit { target, new: text(new, true)? });
     }
+    let answers = relation["m.in_reply_to"]["event_id"].as_str();
+    let root = relation["event_id"].as_str().filter(|root| root.len() <= super::id::MAX);
+    let thread = root.filter(|_| relation["rel_type"] == "m.thread").map(ItemId::new);
+    // In a thread the answer may be there only for clients that show no threads.
+    let only_shown = thread.is_some() && relation["is_falling_back"] == true;
+    let reply = answers.filter(|_| !only_shown).map(Target::by_id);
     match content["msgtype"].as_str()? {
-        "m.image" | "m.file" | "m.audio" | "m.video" => Some(Kind::File(Box::new(file(content)))),
+        kind if is_file(kind) => Some(Kind::File(Box::new(File { reply, thread, ..file(content) }))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
         }),
         _ => {
-            let reply = relation["m.in_reply_to"]["event_id"].as_str();
-            let mut text = text(content, reply.is_some())?;
-            text.reply = reply.map(Target::by_id);
-            if relation["rel_type"] == "m.thread" {
-                text.thread = relation["event_id"].as_str().map(ItemId::new);
-            }
-            Some(Kind::Text(text))
+            let text = text(content, answers.is_some())?;
+            Some(Kind::Text(Text { reply, thread, ..text }))
         }
     }
+}
+
+/// Whether a message of this type is a file.
+fn is_file(msgtype: &str) -> bool {
+    matches!(msgtype, "m.image" | "m.file" | "m.audio" | "m.video")
 }
 
 fn text(content: &Value, reply: bool) -> Option<Text> {
@@ -228,14 +235,52 @@ mod tests {
         ] {
             assert_eq!(parse("m.room.message", &content), Some(expected), "{content}");
         }
-        assert_eq!(
-            parse(
-                "m.reaction",
-                &json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": "$t", "key": "+" } })
-            ),
-            Some(Kind::Reaction { target: target(), keys: vec!["+".into()] })
-        );
         assert_eq!(parse("m.room.redaction", &json!({ "redacts": "$t" })), Some(Kind::Retract { target: target() }));
+    }
+
+    #[test]
+    fn the_quote_of_older_clients_is_taken_off_once_and_nothing_else_is() {
+        for (body, expected) in [
+            ("> <@a:b> old\n\nnew", "new"),
+            ("> <@a:b> old\n> more\n\n> my own quote\nnew", "> my own quote\nnew"),
+            ("> * <@a:b> waves\n\nnew", "new"),
+            // What somebody has typed themselves.
+            ("> quoted\n\nnew", "> quoted\n\nnew"),
+            ("> <@a:b> old\nnew", "> <@a:b> old\nnew"),
+            ("> <@a:b> old", "> <@a:b> old"),
+            ("> <@a:b> old\n", "> <@a:b> old\n"),
+            ("new", "new"),
+            ("", ""),
+        ] {
+            assert_eq!(without_fallback(body), expected);
+        }
+    }
+
+    #[test]
+    fn relations() {
+        let parse = |content: Value| parse("m.room.message", &content).unwrap();
+        let relates = |relation: Value| json!({ "msgtype": "m.text", "body": "b", "m.relates_to": relation });
+        let thread = |falls_back: bool| {
+            relates(
+                json!({ "rel_type": "m.thread", "event_id": "$r", "is_falling_back": falls_back, "m.in_reply_to": { "event_id": "$t" } }),
+            )
+        };
+        let (id, target) = (Some(ItemId::new("$r")), Some(Target::by_id("$t")));
+        assert_eq!(parse(thread(true)), Kind::Text(Text { thread: id.clone(), ..Text::plain("b") }));
+        assert_eq!(
+            parse(thread(false)),
+            Kind::Text(Text { thread: id.clone(), reply: target.clone(), ..Text::plain("b") })
+        );
+        let mut file = thread(false);
+        file["msgtype"] = json!("m.image");
+        let Kind::File(file) = parse(file) else { panic!() };
+        assert_eq!((file.thread, file.reply), (id, target));
+        // Of a file its words change, not the file.
+        let new = json!({ "msgtype": "m.image", "body": "words", "filename": "a.png", "url": "mxc://x/y" });
+        let mut edit = relates(json!({ "rel_type": "m.replace", "event_id": "$t" }));
+        edit["m.new_content"] = new;
+        let expected = Target { caption: true, ..Target::by_id("$t") };
+        assert_eq!(parse(edit), Kind::Edit { target: expected, new: Text::plain("words") });
     }
 
     #[test]

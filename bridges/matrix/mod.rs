@@ -7,10 +7,13 @@
 //! [`to_matrix`] (pure) writes events.
 
 mod adapter;
+mod annotation;
 mod appservice;
+mod calls;
 mod check;
 mod client;
 mod config;
+mod deliver;
 mod dm;
 mod error;
 mod from_matrix;
@@ -19,12 +22,16 @@ mod id;
 mod members;
 mod notices;
 mod picture;
+mod pointer;
 mod power;
 mod registration;
 mod room;
+mod said;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod tidy;
 mod to_matrix;
 mod worker;
 
@@ -65,7 +72,9 @@ const SENTENCES: &[SentenceDef] = &[
         "matrix.bad-address",
         "“{typed}” is no Matrix address. Write @name:server for a person or #name:server for a room.",
     ),
+    en("matrix.called", "{who} has tried to call you. Calls are not carried here; please answer in writing."),
     en("matrix.forbidden", "The Matrix side does not allow this: {why}"),
+    en("matrix.no-calls", "This chat leads to XMPP through a bridge that carries no calls. Please write instead."),
     en("matrix.no-such-room", "There is no room {room}, or it is not public."),
     en("matrix.no-such-server", "There is no Matrix server {server}, or it cannot be reached from here."),
     en("matrix.no-such-user", "There is no Matrix user {person}."),
@@ -81,7 +90,15 @@ const SENTENCES: &[SentenceDef] = &[
         "matrix.bad-address",
         "„{typed}“ ist keine Matrix-Adresse. Eine Person ist @name:server, ein Raum #name:server.",
     ),
+    de(
+        "matrix.called",
+        "{who} hat versucht, Sie anzurufen. Anrufe werden hier nicht übertragen; bitte antworten Sie schriftlich.",
+    ),
     de("matrix.forbidden", "Die Matrix-Seite erlaubt das nicht: {why}"),
+    de(
+        "matrix.no-calls",
+        "Dieser Chat führt über eine Brücke zu XMPP, die keine Anrufe überträgt. Bitte schreiben Sie stattdessen.",
+    ),
     de("matrix.no-such-room", "Den Raum {room} gibt es nicht, oder er ist nicht öffentlich."),
     de("matrix.no-such-server", "Den Matrix-Server {server} gibt es nicht, oder er ist von hier aus nicht erreichbar."),
     de("matrix.no-such-user", "{person} gibt es auf Matrix nicht."),

@@ -61,6 +61,8 @@ impl State {
         let name = self.client.get(&state("m.room.name"), Some(&ghost)).await.ok();
         let alias = self.client.get(&state("m.room.canonical_alias"), Some(&ghost)).await.ok();
         let topic = self.client.get(&state("m.room.topic"), Some(&ghost)).await.ok();
+        let tombstone = self.client.get(&state("m.room.tombstone?format=event"), Some(&ghost)).await;
+        let next = self.next_room(tombstone.unwrap_or(Value::Null)).await?;
         let levels = self.client.get(&state("m.room.power_levels"), Some(&ghost)).await.unwrap_or(Value::Null);
         let create = self.client.get(&state("m.room.create?format=event"), Some(&ghost)).await.unwrap_or(Value::Null);
         let levels = Arc::new(Levels::read(&levels, &create));
@@ -84,7 +86,21 @@ impl State {
             topic: topic.filter(|topic| !topic.is_empty()),
             member_count: occupants.len(),
             members: occupants,
+            next,
         })
+    }
+
+    /// Where a room lives on, by its tombstone: the event, or its content from a homeserver that gives no more. By which
+    /// server it can be reached is kept.
+    async fn next_room(&self, tombstone: Value) -> Result<Option<RoomId>, Failure> {
+        let content = if tombstone["content"].is_object() { &tombstone["content"] } else { &tombstone };
+        let Some(printed) = content["replacement_room"].as_str() else { return Ok(None) };
+        let Some(next) = id::read_room(printed) else { return Ok(None) };
+        if let Some(sender) = tombstone["sender"].as_str().and_then(id::read_person) {
+            let via = Some(sender.server().into());
+            self.core()?.put(&via_key(printed), via).await.map_err(|error| stored(&error))?;
+        }
+        Ok(Some(next))
     }
 
     /// One of our ghosts that is in a room, as far as we know.

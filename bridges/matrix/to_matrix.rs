@@ -25,17 +25,26 @@ pub fn events(kind: &Kind) -> Vec<Wire> {
     match kind {
         Kind::Text(text) => contents(text, MAX_BODY).iter().filter_map(wire).collect(),
         Kind::Edit { target, new } => {
-            let Some(target) = event_id(target) else { return Vec::new() };
-            // The first part holds its text twice.
-            let mut parts = contents(new, MAX_BODY / 2);
-            if let Some(first) = parts.first_mut() {
-                let old_clients = content(new.style)(&format!("* {}", first.body()));
-                let new = std::mem::replace(first, old_clients);
-                first.relates_to = Some(Relation::Replacement(Replacement::new(target, new.into())));
+            if event_id(target).is_none() {
+                return Vec::new();
             }
-            parts.iter().filter_map(wire).collect()
+            // What replaces something holds its text twice.
+            let mut parts = contents(new, MAX_BODY / 2);
+            let mut old = target.id.iter().chain(&target.parts);
+            for (part, id) in parts.iter_mut().zip(&mut old) {
+                let Ok(id) = OwnedEventId::try_from(id.as_str()) else { continue };
+                let old_clients = content(new.style)(&format!("* {}", part.body()));
+                let new = std::mem::replace(part, old_clients);
+                part.relates_to = Some(Relation::Replacement(Replacement::new(id, new.into())));
+            }
+            // Parts that the new text does not need.
+            let left = old.map(|id| Wire::Redact(id.to_string()));
+            parts.iter().filter_map(wire).chain(left).collect()
         }
-        Kind::Retract { target: Target { id: Some(target), .. } } => vec![Wire::Redact(target.to_string())],
+        Kind::Retract { target: target @ Target { id: Some(_), .. } }
+        | Kind::Moderate { target: target @ Target { id: Some(_), .. }, .. } => {
+            target.id.iter().chain(&target.parts).map(|id| Wire::Redact(id.to_string())).collect()
+        }
         _ => Vec::new(),
     }
 }
@@ -135,7 +144,13 @@ mod tests {
             let [Wire::Message(content)] = events.as_slice() else { panic!("{events:?}") };
             assert_eq!(content.to_string(), expected);
         }
-        assert_eq!(events(&Kind::Retract { target }), [Wire::Redact("$t".into())]);
+        assert_eq!(events(&Kind::Retract { target: target.clone() }), [Wire::Redact("$t".into())]);
+        let parts = ["$u", "$v"].map(crate::api::ItemId::new).to_vec();
+        let target = Target { parts, ..target };
+        let redacted = |ids: &[&str]| ids.iter().map(|id| Wire::Redact((*id).to_owned())).collect::<Vec<_>>();
+        assert_eq!(events(&Kind::Retract { target: target.clone() }), redacted(&["$t", "$u", "$v"]));
+        let edit = events(&Kind::Edit { target, new: Text::plain("short") });
+        assert_eq!(edit[1..], redacted(&["$u", "$v"]));
     }
 
     #[test]

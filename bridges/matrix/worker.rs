@@ -6,10 +6,12 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::adapter::State;
+use super::annotation::Puts;
 use super::dm::{self, Context};
 use super::error::MatrixError;
-use super::from_matrix::{self, Event, Transaction};
-use super::{id, members, notices, power};
+use super::from_matrix::{Event, Transaction};
+use super::said::{self, Said};
+use super::{calls, id, members, notices, power};
 use crate::api::{Chat, Core, Failure, Inbound, InboxId, ItemId, Kind, PersonId, Stop, Submission, Timestamp, UserId};
 
 /// How many transactions are read at once: each may be large.
@@ -60,7 +62,7 @@ impl From<MatrixError> for Trouble {
 #[derive(Default)]
 struct Outcome {
     events: Vec<Inbound>,
-    puts: Vec<(String, Option<Vec<u8>>)>,
+    puts: Puts,
 }
 
 /// Works until the stop signal, first on what an earlier run left.
@@ -118,7 +120,7 @@ async fn work(state: &State, core: &Core, item: InboxId, raw: &[u8]) {
             }
         };
         for attempt in 0_u32.. {
-            let trouble = match translate(state, core, &event, &mut outcome.puts).await {
+            let trouble = match translate(state, core, &event, &outcome.events, &mut outcome.puts).await {
                 Ok(inbound) => {
                     outcome.events.extend(inbound);
                     break;
@@ -169,14 +171,21 @@ async fn translate(
     state: &State,
     core: &Core,
     event: &Event,
-    puts: &mut Vec<(String, Option<Vec<u8>>)>,
+    earlier: &[Inbound],
+    puts: &mut Puts,
 ) -> Result<Vec<Inbound>, Trouble> {
     match event.type_.as_str() {
         "m.room.member" => return members::changed(state, core, event).await,
         "m.room.power_levels" if event.state_key.is_some() => return Ok(power::changed(state, event).await?),
         _ => {}
     }
-    Ok(said(state, core, event, puts).await?.into_iter().collect())
+    // What a try that fails half-way wants remembered is forgotten with it.
+    let before = puts.len();
+    let inbound = said(state, core, event, earlier, puts).await;
+    if inbound.is_err() {
+        puts.truncate(before);
+    }
+    Ok(inbound?.into_iter().collect())
 }
 
 /// What somebody said.
@@ -184,7 +193,8 @@ async fn said(
     state: &State,
     core: &Core,
     event: &Event,
-    puts: &mut Vec<(String, Option<Vec<u8>>)>,
+    earlier: &[Inbound],
+    puts: &mut Puts,
 ) -> Result<Option<Inbound>, Trouble> {
     if state.ghosts.ours(&event.sender) {
         return Ok(None);
@@ -192,6 +202,7 @@ async fn said(
     let (Some(sender), Some(context)) = (id::read_person(&event.sender), state.context(&event.room_id).await?) else {
         return Ok(None);
     };
+    let own = own_chat(core, &context, &event.sender, &sender).await;
     let kind = match event.type_.as_str() {
         "m.room.encrypted" => notices::encrypted(state, core, event, &context, puts).await?,
         // Said at once, and not when the first message has been lost.
@@ -200,7 +211,24 @@ async fn said(
         }
         "m.room.canonical_alias" if event.state_key.is_some() => state.renamed_by_alias(event).await?,
         "m.room.tombstone" if event.state_key.is_some() => dm::follow(state, event, &context, &sender).await?,
-        _ => from_matrix::message(event),
+        "m.call.invite" => calls::invited(state, core, event, &context).await?,
+        type_ if calls::MEMBERS.contains(&type_) && event.state_key.is_some() => {
+            calls::met(state, core, event, &context, puts).await?
+        }
+        _ => {
+            let chat = own.clone().or_else(|| chat(&context, event, &sender));
+            let said = said::said(state, core, event, &context, chat.as_ref(), earlier, puts).await?;
+            let Some(Said { kind, sender: of }) = said else { return Ok(None) };
+            if let Some(of) = of.filter(|of| *of != event.sender) {
+                // Somebody with the right to do so has taken back what another has said.
+                let (Some(person), event) = (id::read_person(&of), Event { sender: of.clone(), ..event.clone() })
+                else {
+                    return Ok(None);
+                };
+                return Ok(inbound(state, &context, &event, person, kind));
+            }
+            Some(kind)
+        }
     };
     let Some(kind) = kind else { return Ok(None) };
     if let Context::Direct { user, person } = &context
@@ -210,30 +238,34 @@ async fn said(
         // Where there are several chats with one person, the answer goes where they wrote last.
         state.latest_dm(&user, &sender, &event.room_id).await?;
     }
-    let own = match &context {
-        Context::Direct { user, person } if *person != event.sender => {
-            let pair = UserId::parse(user).ok().zip(id::read_person(person));
-            match pair {
-                Some((user, person)) if core.is_user(&sender, &user).await => Some(Chat::Direct { user, person }),
-                _ => None,
-            }
-        }
-        _ => None,
-    };
     let inbound = inbound(state, &context, event, sender, kind);
-    // The user's own account speaks in the chat with the other one.
     Ok(inbound.map(|inbound| match own {
         Some(chat) => Inbound { chat, ..inbound },
         None => inbound,
     }))
 }
 
-/// An event in the chat that its room is to us.
-pub fn inbound(state: &State, context: &Context, event: &Event, sender: PersonId, kind: Kind) -> Option<Inbound> {
-    let chat = match context {
+/// The chat with the other one, in which the user's own account speaks; nothing where anybody else does.
+pub async fn own_chat(core: &Core, context: &Context, mxid: &str, sender: &PersonId) -> Option<Chat> {
+    let Context::Direct { user, person } = context else { return None };
+    if person == mxid {
+        return None;
+    }
+    let (user, person) = (UserId::parse(user).ok()?, id::read_person(person)?);
+    core.is_user(sender, &user).await.then_some(Chat::Direct { user, person })
+}
+
+/// The chat that the room of an event is to us.
+fn chat(context: &Context, event: &Event, sender: &PersonId) -> Option<Chat> {
+    Some(match context {
         Context::Direct { user, .. } => Chat::Direct { user: UserId::parse(user).ok()?, person: sender.clone() },
         Context::Room => Chat::Room(id::read_room(&event.room_id)?),
-    };
+    })
+}
+
+/// An event in the chat that its room is to us.
+pub fn inbound(state: &State, context: &Context, event: &Event, sender: PersonId, kind: Kind) -> Option<Inbound> {
+    let chat = chat(context, event, &sender)?;
     Some(Inbound {
         id: Some(ItemId::new(&event.event_id)),
         other_ids: Vec::new(),

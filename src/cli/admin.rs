@@ -1,20 +1,41 @@
 //! `portway admin`: what waits, what could not be delivered, and who is who. Works on the store; the gateway may be running.
+//! What only the running gateway can do is given to it.
 
 use clap::Subcommand;
 use portway_bridges::api::EventId;
 
-use super::{Cli, CliError, load, print, runtime};
+use super::{Cli, CliError, Exit, load, print, runtime};
 use crate::clock::Clock;
 use crate::store::{Direction, Store};
 
 /// What to look at.
 #[derive(Debug, Subcommand)]
 pub enum Admin {
-    /// How much waits, by network and direction
+    /// How much waits, by network and direction; with the running gateway, try or drop what waits in a chat
     Queue {
         /// As JSON
         #[arg(long)]
         json: bool,
+        /// The network
+        #[arg(long)]
+        network: Option<String>,
+        /// Try this chat now: its key, or the number of its first event, as `do NETWORK queue` lists it
+        #[arg(long, value_name = "CHAT", requires = "network")]
+        retry: Option<String>,
+        /// Take what waits in this chat out of the queue: its senders are told, and it becomes dead letters
+        #[arg(long, value_name = "CHAT", requires = "network", conflicts_with = "retry")]
+        drop: Option<String>,
+    },
+    /// Give the running gateway a command of admins, such as `do matrix announce text=Hello`; without fields it lists, or says
+    /// which fields there are
+    Do {
+        /// The network
+        network: String,
+        /// The command
+        command: String,
+        /// What its form is answered with
+        #[arg(value_name = "FIELD=VALUE")]
+        fields: Vec<String>,
     },
     /// What could not be delivered, oldest first
     DeadLetters {
@@ -92,9 +113,18 @@ pub enum Admin {
 }
 
 /// Looks at it.
-pub fn run(admin: &Admin, cli: &Cli) -> Result<(), CliError> {
+pub fn run(admin: &Admin, cli: &Cli) -> Result<Exit, CliError> {
+    match admin {
+        Admin::Do { network, command, fields } => return super::admin_order::run(network, command, fields, cli),
+        Admin::Queue { network: Some(network), retry: Some(chat), .. } => {
+            return queue(network, "retry", chat, cli);
+        }
+        Admin::Queue { network: Some(network), drop: Some(chat), .. } => return queue(network, "drop", chat, cli),
+        _ => {}
+    }
     let config = load(cli)?;
-    if let Admin::Letter { network, .. }
+    if let Admin::Queue { network: Some(network), .. }
+    | Admin::Letter { network, .. }
     | Admin::Users { network, .. }
     | Admin::Links { network, .. }
     | Admin::Rules { network, .. } = admin
@@ -109,17 +139,23 @@ pub fn run(admin: &Admin, cli: &Cli) -> Result<(), CliError> {
             .map_err(|error| CliError::Runtime(error.to_string()))?;
         let result = look(admin, &store).await;
         store.close().await;
-        result
+        result.map(|()| Exit::Ok)
     })
+}
+
+fn queue(network: &str, action: &str, chat: &str, cli: &Cli) -> Result<Exit, CliError> {
+    let fields = [format!("action={action}"), format!("chat={chat}")];
+    super::admin_order::run(network, "queue", &fields, cli)
 }
 
 async fn look(admin: &Admin, store: &Store) -> Result<(), CliError> {
     let failed = |error: crate::store::StoreError| CliError::Runtime(error.to_string());
     match admin {
-        Admin::Queue { json } => {
+        Admin::Queue { json, network, .. } => {
             let now = Clock::system().now();
             let mut text = String::new();
-            for depth in store.depth().await.map_err(failed)? {
+            let wanted = |of: &str| network.as_deref().is_none_or(|wanted| wanted == of);
+            for depth in store.depth().await.map_err(failed)?.into_iter().filter(|depth| wanted(&depth.network)) {
                 let direction = if depth.to_network { "to the network" } else { "to XMPP" };
                 let age = depth.oldest.map_or(0, |oldest| now.since(oldest).as_secs());
                 if *json {
@@ -158,6 +194,8 @@ async fn look(admin: &Admin, store: &Store) -> Result<(), CliError> {
         Admin::Letter { .. } | Admin::Users { .. } | Admin::Links { .. } | Admin::Rules { .. } => {
             print(&super::admin_people::run(admin, store).await?)
         }
+        // Given to the gateway before anything is opened.
+        Admin::Do { .. } => Ok(()),
         Admin::Original { event } => {
             let original = store.original(EventId(*event)).await.map_err(failed)?;
             let original = original.ok_or_else(|| {

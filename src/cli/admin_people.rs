@@ -1,11 +1,15 @@
 //! The verbs of `portway admin` that are commands of admins as well: letters, users, links and rules.
 
+use portway_bridges::api::UserId;
+
 use super::CliError;
 use super::admin::Admin;
 use crate::clock::Clock;
 use crate::command::letters::{Order, end_letter};
+use crate::command::pointers;
 use crate::identity::rules::{LONGEST, MOST};
-use crate::store::{LinkRow, Linked, Rule, Store, StoreError};
+use crate::route::key;
+use crate::store::{LinkRow, Linked, Reason, Rule, Store, StoreError};
 use crate::xmpp::jid::Jid;
 
 /// How many rows are read at a time.
@@ -39,6 +43,11 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
         }
         Admin::Users { network, remove: Some(user) } => {
             let user = bare(user)?;
+            if let Ok(id) = UserId::parse(&user) {
+                // A gateway that runs tells the senders when it looks the next time, one that does not when it starts.
+                store.turn_away(network, &key::of_user(&id), None, Reason::Refused).await.map_err(failed)?;
+            }
+            pointers::mark(store, network, &user).await.map_err(failed)?;
             let gone = store.forget_user(network, &user).await.map_err(failed)?;
             if !gone.registered {
                 return Err(CliError::Runtime(format!("{user} was not registered with {network}")));
@@ -62,6 +71,7 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
         }
         Admin::Links { network, add: Some(remote), user: Some(user), .. } => {
             let link = LinkRow { remote: remote.clone(), user: bare(user)?, since: Clock::system().now() };
+            pointers::mark(store, network, &link.user).await.map_err(failed)?;
             match store.link(network, link).await.map_err(failed)? {
                 Linked::New | Linked::Known => Ok(format!("{remote} is linked to {user}\n")),
                 Linked::Taken(other) => Err(CliError::Runtime(format!(
@@ -70,7 +80,7 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
             }
         }
         Admin::Links { network, remove: Some(remote), .. } => {
-            match store.unlink(network, remote).await.map_err(failed)? {
+            match pointers::unlink(store, network, remote).await.map_err(failed)? {
                 true => Ok(format!("{remote} is not linked any more\n")),
                 false => Err(CliError::Runtime(format!("{remote} is not linked"))),
             }
@@ -114,6 +124,8 @@ pub(super) async fn run(admin: &Admin, store: &Store) -> Result<String, CliError
             let line = |rule: &Rule| format!("{} {}\n", if rule.allow { "allow" } else { "deny" }, rule.pattern);
             Ok(rules.iter().map(line).collect())
         }
-        Admin::Queue { .. } | Admin::DeadLetters { .. } | Admin::Original { .. } => Ok(String::new()),
+        Admin::Queue { .. } | Admin::Do { .. } | Admin::DeadLetters { .. } | Admin::Original { .. } => {
+            Ok(String::new())
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per verb.
 
 mod admin;
+mod admin_order;
 mod admin_people;
 mod check;
 mod db;
@@ -89,7 +90,7 @@ pub enum Verb {
     /// Print files that others need
     #[command(subcommand)]
     Generate(generate::What),
-    /// Look at what waits and what could not be delivered; users, links and rules
+    /// Look at what waits and what could not be delivered; users, links and rules; give orders to the gateway that runs
     #[command(subcommand)]
     Admin(admin::Admin),
     /// Look after the database
@@ -126,7 +127,10 @@ pub fn main(args: impl IntoIterator<Item = std::ffi::OsString>) -> Exit {
             Err(error) => Err(error),
         },
         Verb::Generate(what) => generate::run(what, &cli),
-        Verb::Admin(admin) => admin::run(admin, &cli),
+        Verb::Admin(admin) => match admin::run(admin, &cli) {
+            Ok(exit) => return exit,
+            Err(error) => Err(error),
+        },
         Verb::Db(db) => db::run(db, &cli),
         Verb::Networks => networks::run(),
         Verb::Version { json } => version::run(*json),

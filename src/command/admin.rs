@@ -1,10 +1,11 @@
 //! Commands of admins: users, links, rules for everybody, and what is said to all.
 
-use portway_bridges::api::{Address, Condition, Sentence, UserId};
+use portway_bridges::api::{Address, Condition, Level, Sentence, UserId};
 
 use super::contact::{self, SHOWN};
 use super::form::{Field, Form};
 use super::house::House;
+use super::pointers;
 use super::table::{Call, Step};
 use super::user;
 use crate::identity::rules::MOST;
@@ -78,16 +79,23 @@ pub async fn links(call: Call) -> Outcome {
     match (call.answer("action"), remote) {
         ("add", Some(remote)) => {
             let Some(user) = user_of(&call) else { return Step::again(Sentence::new("command.which-user")) };
+            pointers::mark(&house.store, &house.network, &user.to_string()).await?;
             let link = LinkRow { remote: remote.clone(), user: user.to_string(), since: house.clock.now() };
             match house.store.link(&house.network, link).await? {
-                Linked::New | Linked::Known => Step::done(Sentence::new("link.done").with("who", remote)),
+                Linked::New | Linked::Known => {
+                    house.relinked.notify_one();
+                    Step::done(Sentence::new("link.done").with("who", remote))
+                }
                 Linked::Taken(_) => {
                     Ok(Step::Refuse(Condition::Conflict, Sentence::new("link.taken").with("who", remote)))
                 }
             }
         }
-        ("remove", Some(remote)) => match house.store.unlink(&house.network, &remote).await? {
-            true => Step::done(Sentence::new("link.removed").with("who", remote)),
+        ("remove", Some(remote)) => match pointers::unlink(&house.store, &house.network, &remote).await? {
+            true => {
+                house.relinked.notify_one();
+                Step::done(Sentence::new("link.removed").with("who", remote))
+            }
             false => Step::done(Sentence::new("link.no-links")),
         },
         ("add" | "remove", None) => Step::again(Sentence::new("command.which-person")),
@@ -200,8 +208,23 @@ async fn told(house: &House, user: &UserId, text: &str) -> Result<bool, StoreErr
     let lang = Some(choices.language.as_str()).filter(|lang| !lang.is_empty());
     let sentence = Sentence::new("command.announcement").with("text", text);
     let said = house.texts.text(&sentence, lang);
-    house.outside(|outside| outside.say(user, &said));
+    house.router.say(user, said).await?;
     Ok(true)
+}
+
+/// Looks at what the gateway depends on, and says of each fault what mends it.
+pub async fn doctor(call: Call) -> Outcome {
+    let Some(doctor) = call.house.doctor.get() else {
+        return Ok(Step::Refuse(Condition::ResourceConstraint, Sentence::new("command.busy")));
+    };
+    let findings = doctor.examine().await;
+    let ill = findings.iter().filter(|finding| finding.level != Level::Ok).count();
+    let mut notes = vec![match ill {
+        0 => Sentence::new("command.doctor-well"),
+        _ => Sentence::new("command.doctor-ill").with("count", ill.to_string()),
+    }];
+    notes.extend(findings.iter().map(|finding| line(crate::doctor::text(std::slice::from_ref(finding)).trim_end())));
+    Ok(Step::Done(notes))
 }
 
 /// Changes what is logged, until the gateway ends.

@@ -10,6 +10,7 @@ use crate::identity::rules::{LONGEST, MOST};
 use crate::route::key;
 use crate::store::{Rule, StoreError};
 use crate::xmpp::address;
+use crate::xmpp::roster::offer::{self, Offered};
 use crate::xmpp::xml;
 
 /// How many people one answer lists.
@@ -149,13 +150,32 @@ pub async fn search(call: Call) -> Outcome {
     Ok(Step::Done(listed(&call, &people)))
 }
 
-/// The people whom the user has written with.
-pub async fn contacts(call: Call) -> Outcome {
+/// The people whom the user has written with, at most `limit`.
+async fn correspondents(call: &Call, limit: usize) -> Result<Vec<Found>, StoreError> {
     let mut people = Vec::new();
-    for person in met(&call, SHOWN + 1).await? {
+    for person in met(call, limit).await? {
         let name = call.house.directory.name(&person).await;
         people.extend(found(&call.house, &person, name));
     }
+    Ok(people)
+}
+
+/// Offers the user the people whom they have written with for their roster, where the XMPP side sees a way.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn offer(call: &Call) -> Result<(), StoreError> {
+    let people = correspondents(call, offer::MOST).await?;
+    let offered = |found: Found| Offered { name: found.name.unwrap_or(found.remote), localpart: found.localpart };
+    let people = people.into_iter().map(offered).collect();
+    call.house.outside(|outside| outside.offer(&call.user, people));
+    Ok(())
+}
+
+/// The people whom the user has written with; who is not in their roster is offered for it.
+pub async fn contacts(call: Call) -> Outcome {
+    let mut people = correspondents(&call, SHOWN + 1).await?;
+    offer(&call).await?;
     if people.is_empty() {
         return Step::done(Sentence::new("command.no-contacts"));
     }
@@ -198,6 +218,7 @@ pub async fn block(call: Call) -> Outcome {
         return Ok(Step::Refuse(Condition::PolicyViolation, Sentence::new("command.too-many-rules")));
     }
     house.rules.put(Rule { user, pattern: pattern.clone(), allow: false, at: house.clock.now() }).await?;
+    super::strangers::send_back_blocked(house, &call.user).await?;
     if let Some(person) = person {
         house.adapter.blocked(&call.user, &person).await;
     }

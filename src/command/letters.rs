@@ -7,15 +7,67 @@ use portway_bridges::api::{Condition, EventId, Sentence};
 use super::form::{Field, Form};
 use super::table::{Call, Step};
 use crate::route::{event, stored};
-use crate::store::{DeadLetter, Direction, Store, StoreError};
+use crate::store::{DeadLetter, Direction, PendingLane, Store, StoreError};
 
 /// How many are listed at a time.
 const SHOWN: usize = 30;
 
+/// How many are read at a time where one is looked for.
+const PAGE: usize = 500;
+
 type Outcome = Result<Step, StoreError>;
 
-/// How much waits, and where the most of it does.
+fn actions() -> Field {
+    let action = |name: &str| (name.to_owned(), Sentence::new(&format!("command.action-{name}")));
+    Field::choice("action", Sentence::new("command.field-action"), ["list", "retry", "drop"].map(action).to_vec())
+}
+
+/// How much waits, and where the most of it does; tries a chat now, or takes what waits in it out of the queue.
 pub async fn queue(call: Call) -> Outcome {
+    if call.answered.is_empty() {
+        let chat = Field::text("chat", Sentence::new("command.field-chat")).optional();
+        return Ok(Step::Ask(Form::new("command.title-queue").field(actions()).field(chat)));
+    }
+    let (house, typed) = (&call.house, call.answer("chat"));
+    let order = match call.answer("action") {
+        "retry" => Order::Retry,
+        "drop" => Order::Drop,
+        _ => return waiting(&call).await,
+    };
+    if typed.is_empty() {
+        return Step::again(Sentence::new("command.which-chat"));
+    }
+    let Some(lane) = lane(&call, typed).await? else {
+        let sentence = Sentence::new("command.no-such-chat").with("chat", typed);
+        return Ok(Step::Refuse(Condition::ItemNotFound, sentence));
+    };
+    let said = match order {
+        Order::Retry if house.router.hurry(&lane.chat) => Sentence::new("command.queue-hurried"),
+        // Nothing of it is under way, so nothing waits for its next try either.
+        Order::Retry => Sentence::new("command.queue-not-stuck"),
+        Order::Drop if house.router.empty(&lane.chat, &call.user.to_string()) => Sentence::new("command.queue-emptied"),
+        Order::Drop => return Ok(Step::Refuse(Condition::ResourceConstraint, Sentence::new("command.busy"))),
+    };
+    Step::done(said.with("chat", lane.chat).with("count", lane.count.to_string()))
+}
+
+/// The chat that is meant in which something waits on its way to the network: by its key, or by the number of its first event.
+async fn lane(call: &Call, typed: &str) -> Result<Option<PendingLane>, StoreError> {
+    let (house, number) = (&call.house, typed.parse::<i64>().ok().map(EventId));
+    let mut after: Option<String> = None;
+    loop {
+        let page = house.store.pending_lanes(&house.network, Direction::ToNetwork, after.as_deref(), PAGE).await?;
+        after = page.last().filter(|_| page.len() == PAGE).map(|lane| lane.chat.clone());
+        if let Some(found) = page.into_iter().find(|lane| lane.chat == typed || Some(lane.first) == number) {
+            return Ok(Some(found));
+        }
+        if after.is_none() {
+            return Ok(None);
+        }
+    }
+}
+
+async fn waiting(call: &Call) -> Outcome {
     let house = &call.house;
     let now = house.clock.now();
     let mut notes = Vec::new();
@@ -88,13 +140,8 @@ fn again(network: &str, letter: &DeadLetter) -> Option<crate::store::NewEvent> {
 pub async fn dead_letters(call: Call) -> Outcome {
     let house = &call.house;
     if call.answered.is_empty() {
-        let actions = vec![
-            ("list".to_owned(), Sentence::new("command.action-list")),
-            ("retry".to_owned(), Sentence::new("command.action-retry")),
-            ("drop".to_owned(), Sentence::new("command.action-drop")),
-        ];
         let form = Form::new("command.title-dead-letters")
-            .field(Field::choice("action", Sentence::new("command.field-action"), actions))
+            .field(actions())
             .field(Field::text("number", Sentence::new("command.field-number")).optional());
         return Ok(Step::Ask(form));
     }

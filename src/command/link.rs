@@ -11,6 +11,7 @@ use sha2::Sha256;
 use super::contact::resolve;
 use super::form::{Field, Form};
 use super::house::House;
+use super::pointers;
 use super::table::{Call, Step};
 use super::user::links_of;
 use crate::route::item::{Item, Meta, Speaker};
@@ -133,9 +134,13 @@ async fn confirm(call: &Call, code: &str) -> Outcome {
         return Step::again(Sentence::new("link.wrong").with("left", left.to_string()));
     }
     house.store.put_proof(&house.network, &user, None).await?;
+    pointers::mark(&house.store, &house.network, &user).await?;
     let link = LinkRow { remote: proof.remote.clone(), user, since: house.clock.now() };
     match house.store.link(&house.network, link).await? {
-        Linked::New | Linked::Known => Step::done(Sentence::new("link.done").with("who", proof.remote)),
+        Linked::New | Linked::Known => {
+            house.relinked.notify_one();
+            Step::done(Sentence::new("link.done").with("who", proof.remote))
+        }
         Linked::Taken(_) => {
             Ok(Step::Refuse(Condition::Conflict, Sentence::new("link.taken").with("who", proof.remote)))
         }
@@ -157,7 +162,9 @@ pub async fn unlink(call: Call) -> Outcome {
     // The form's own check has seen that it is one of theirs; it may have changed hands since.
     let who = call.answer("who");
     if links.iter().any(|link| link.remote == who) {
+        pointers::mark(&call.house.store, &call.house.network, &call.user.to_string()).await?;
         call.house.store.unlink(&call.house.network, who).await?;
+        call.house.relinked.notify_one();
     }
     Step::done(Sentence::new("link.removed").with("who", who))
 }

@@ -185,6 +185,17 @@ impl Commander {
         if command.admin && !self.house.is_admin(user) {
             return Step::Refuse(Condition::Forbidden, Sentence::new("command.admins-only"));
         }
+        self.call(command, user, answered, lang).await
+    }
+
+    /// The next step of a command, whoever may give it.
+    pub(super) async fn call(
+        &self,
+        command: &Command,
+        user: &UserId,
+        answered: &[Answers],
+        lang: Option<&str>,
+    ) -> Step {
         let call = Call {
             house: self.house.clone(),
             user: user.clone(),

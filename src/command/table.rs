@@ -7,7 +7,7 @@ use portway_bridges::api::{Condition, Sentence, UserId};
 
 use super::form::{Answers, Form};
 use super::house::House;
-use super::{admin, contact, letters, link, user};
+use super::{admin, contact, letters, link, strangers, user};
 use crate::store::StoreError;
 
 /// A command.
@@ -100,11 +100,13 @@ pub const COMMANDS: &[Command] = commands![
     false "contacts" contact::contacts,
     false "block" contact::block,
     false "unblock" contact::unblock,
+    false "strangers" strangers::strangers_command,
     false "link" link::link,
     false "unlink" link::unlink,
     false "preferences" user::preferences,
     false "export" user::export,
     false "unregister" user::unregister,
+    true "doctor" admin::doctor,
     true "users" admin::users,
     true "queue" letters::queue,
     true "dead-letters" letters::dead_letters,

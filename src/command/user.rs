@@ -3,11 +3,14 @@
 use portway_bridges::api::{Condition, Sentence, UserId};
 use serde_json::json;
 
+use super::contact;
 use super::form::{Field, FieldKind, Form};
-use super::house::{Choices, House, Registration};
+use super::house::{Choices, House, Policy, Registration};
+use super::pointers;
+use super::strangers;
 use super::table::{Call, Step};
-use crate::route::key;
-use crate::store::{Direction, LinkRow, StoreError, UserRow};
+use crate::route::{consent, key};
+use crate::store::{Direction, LinkRow, Reason, StoreError, UserRow};
 
 /// How many rows are read at a time.
 const PAGE: usize = 500;
@@ -15,14 +18,17 @@ const PAGE: usize = 500;
 /// How many rows an export holds at most of each kind.
 const EXPORT: usize = 20_000;
 
+/// What stands in a form for no language in particular: some programs cannot take an option without a value.
+const ANY: &str = "any";
+
 type Outcome = Result<Step, StoreError>;
 
 /// The fields that registering and preferences have in common.
 fn choices_form(house: &House, title: &str, choices: &Choices) -> Form {
-    let mut languages = vec![(String::new(), Sentence::new("command.any-language"))];
+    let mut languages = vec![(ANY.to_owned(), Sentence::new("command.any-language"))];
     languages.extend(house.texts.languages().into_iter().map(|tag| {
-        let name = Sentence::new("command.line").with("text", tag.clone());
-        (tag, name)
+        let name = house.texts.text(&Sentence::new("core.language"), Some(&tag));
+        (tag, Sentence::new("command.line").with("text", name))
     }));
     let mut language = Field::choice("language", Sentence::new("command.field-language"), languages).optional();
     if matches!(&language.kind, FieldKind::Choice(values) if values.iter().any(|(tag, _)| *tag == choices.language)) {
@@ -34,10 +40,26 @@ fn choices_form(house: &House, title: &str, choices: &Choices) -> Form {
         .field(Field::bool("announcements", Sentence::new("command.field-announcements"), choices.announcements))
 }
 
-async fn choose(call: &Call) -> Result<bool, StoreError> {
+/// The fields that preferences have beside: there is nothing to choose where the admin refuses strangers.
+fn with_strangers(form: Form, house: &House, choices: &Choices) -> Form {
+    if house.strangers == Policy::Refuse {
+        return form;
+    }
+    let of = |policy: Policy| Sentence::new(&format!("stranger.policy-{}", policy.name()));
+    let usual = house.texts.text(&of(house.strangers), None);
+    let mut values = vec![(String::new(), Sentence::new("stranger.policy-usual").with("usual", usual))];
+    values.extend(Policy::ALL.map(|policy| (policy.name().to_owned(), of(policy))));
+    let field = Field::choice("strangers", Sentence::new("stranger.field-policy"), values).optional();
+    form.field(field.with(choices.strangers.clone()))
+}
+
+async fn choose(call: &Call, before: &Choices) -> Result<bool, StoreError> {
+    // Registration does not ask for it.
+    let asked = call.answered.iter().any(|answers| answers.contains_key("strangers"));
     let choices = Choices {
+        strangers: if asked { call.answer("strangers").to_owned() } else { before.strangers.clone() },
         name: call.answer("name").chars().filter(|c| !c.is_control()).take(100).collect(),
-        language: call.answer("language").to_owned(),
+        language: Some(call.answer("language")).filter(|tag| *tag != ANY).unwrap_or_default().to_owned(),
         announcements: call.yes("announcements"),
     };
     let row = UserRow {
@@ -47,6 +69,7 @@ async fn choose(call: &Call) -> Result<bool, StoreError> {
     };
     let new = call.house.store.register(&call.house.network, row).await?;
     call.house.forget(&call.user);
+    consent::review(&call.house, &key::of_user(&call.user)).await?;
     Ok(new)
 }
 
@@ -69,12 +92,12 @@ pub async fn register(call: Call) -> Outcome {
     if known.is_none() && !house.registrations.allows(&call.user, house.clock.now()) {
         return Ok(Step::Refuse(Condition::ResourceConstraint, Sentence::new("register.too-often")));
     }
-    if choose(&call).await? {
+    if choose(&call, &known.unwrap_or_default()).await? {
         house.outside(|outside| outside.subscribe(None, &call.user));
-        let example = format!("name%server@{}", house.component);
+        contact::offer(&call).await?;
         return Ok(Step::Done(vec![
             Sentence::new("register.done").with("network", house.descriptor.name),
-            Sentence::new("register.next").with("example", example),
+            Sentence::new("register.next"),
         ]));
     }
     Step::done(Sentence::new("command.saved"))
@@ -86,9 +109,10 @@ pub async fn preferences(call: Call) -> Outcome {
         return Ok(Step::Refuse(Condition::RegistrationRequired, Sentence::new("command.register-first")));
     };
     if call.answered.is_empty() {
-        return Ok(Step::Ask(choices_form(&call.house, "command.title-preferences", &choices)));
+        let form = choices_form(&call.house, "command.title-preferences", &choices);
+        return Ok(Step::Ask(with_strangers(form, &call.house, &choices)));
     }
-    choose(&call).await?;
+    choose(&call, &choices).await?;
     Step::done(Sentence::new("command.saved"))
 }
 
@@ -102,7 +126,9 @@ pub async fn unregister(call: Call) -> Outcome {
         let subscriptions = house.store.subscriptions(&house.network, &user, None, EXPORT).await?.len();
         let rules = house.store.rules(&house.network, &user).await?.len();
         let links = house.store.links(&house.network, Some(&user), None, EXPORT).await?.len();
+        let held: u64 = strangers::waiting(&call).await?.iter().map(|(_, count, _)| count).sum();
         let note = Sentence::new("register.leaving")
+            .with("held", held.to_string())
             .with("contacts", subscriptions.to_string())
             .with("rules", rules.to_string())
             .with("links", links.to_string());
@@ -121,7 +147,10 @@ pub async fn unregister(call: Call) -> Outcome {
 /// # Errors
 /// [`StoreError`].
 pub async fn remove(house: &House, user: &UserId) -> Result<bool, StoreError> {
+    house.router.turn_away(user, None, Reason::Refused).await?;
+    pointers::mark(&house.store, &house.network, &user.to_string()).await?;
     let forgotten = house.store.forget_user(&house.network, &user.to_string()).await?;
+    house.relinked.notify_one();
     house.forget(user);
     if let Some(outside) = house.outside.get() {
         outside.disconnect(user).await;
@@ -161,6 +190,10 @@ pub async fn status(call: Call) -> Outcome {
     let out = waiting(&call, Direction::ToNetwork).await?;
     let back = waiting(&call, Direction::ToXmpp).await?;
     notes.push(Sentence::new("command.status-queue").with("out", out.to_string()).with("back", back.to_string()));
+    let held = strangers::waiting(&call).await?.len();
+    if held > 0 {
+        notes.push(Sentence::new("stranger.status").with("count", held.to_string()));
+    }
     Ok(Step::Done(notes))
 }
 
@@ -198,6 +231,7 @@ pub async fn export(call: Call) -> Outcome {
     let links = store.links(&house.network, Some(&user), None, EXPORT).await?;
     let out = waiting(&call, Direction::ToNetwork).await?;
     let back = waiting(&call, Direction::ToXmpp).await?;
+    let held = strangers::waiting(&call).await?;
     let text = serde_json::to_string_pretty(&json!({
         "user": user,
         "network": &*house.network,
@@ -207,6 +241,8 @@ pub async fn export(call: Call) -> Outcome {
         "subscriptions": subscriptions.iter().map(|(contact, _)| contact).collect::<Vec<_>>(),
         "rules": rules.iter().map(|rule| json!({ "pattern": rule.pattern, "allow": rule.allow })).collect::<Vec<_>>(),
         "links": links.iter().map(|link| &link.remote).collect::<Vec<_>>(),
+        "strangers": held.iter()
+            .map(|(who, count, first)| json!({ "who": who, "held": count, "first": first })).collect::<Vec<_>>(),
         "waiting": { "to_network": out, "to_user": back },
     }));
     let text = text.unwrap_or_default();

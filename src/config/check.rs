@@ -6,7 +6,7 @@ use portway_bridges::api::Descriptor;
 
 use super::load::{self, Setting, Source};
 use super::{Config, ConfigFaults, NetworkConfig, Secret, keys, units};
-use crate::command::Registration;
+use crate::command::{Policy, Registration};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::transport;
@@ -130,6 +130,7 @@ impl Reader {
             media_fetch_allow: self.list("media", "fetch_allow"),
             user_rate: self.number("limits", "user_rate", 0..=1_000_000),
             user_burst: self.number("limits", "user_burst", 1..=1_000_000_000),
+            user_people: self.number("limits", "user_people", 0..=1_000_000),
             networks: Vec::new(),
             settings: Vec::new(),
             warnings: Vec::new(),
@@ -192,9 +193,10 @@ impl Reader {
             let section = format!("network.{id}");
             let component = self.required(&section, "component");
             let secret = self.required(&section, "secret");
+            let strangers = self.strangers(&section);
             let mut raw = toml::Table::new();
             for setting in self.settings.iter().filter(|setting| setting.section == section) {
-                if setting.key != "component" && setting.key != "secret" {
+                if keys::of("network.").all(|key| key.name != setting.key) {
                     raw.insert(setting.key.clone(), setting.value.clone());
                 }
             }
@@ -218,7 +220,7 @@ impl Reader {
                     );
                 }
                 Ok(domain) => {
-                    networks.push(NetworkConfig { id, component: domain, secret: Secret::new(secret), raw });
+                    networks.push(NetworkConfig { id, component: domain, secret: Secret::new(secret), strangers, raw });
                 }
                 Err(error) => self.fault_at(&section, "component", &error.to_string()),
             }
@@ -301,6 +303,17 @@ impl Reader {
         Registration::from_name(&text).unwrap_or_else(|| {
             self.fault_at("gateway", "registration", "must be \"optional\", \"required\" or \"closed\"");
             Registration::Optional
+        })
+    }
+
+    fn strangers(&mut self, section: &str) -> Policy {
+        if self.find(section, "strangers").is_none() {
+            return Policy::Deliver;
+        }
+        let text = self.text(section, "strangers");
+        Policy::from_name(&text).unwrap_or_else(|| {
+            self.fault_at(section, "strangers", "must be \"deliver\", \"ask\" or \"refuse\"");
+            Policy::Deliver
         })
     }
 

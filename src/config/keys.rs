@@ -113,7 +113,7 @@ pub const KEYS: &[Key] = &[
         default: Some("\"127.0.0.1:8090\""),
         example: "\"127.0.0.1:8090\"",
         secret: false,
-        doc: "Where /live, /ready and /metrics are served.",
+        doc: "Where /live, /ready, /metrics and /doctor are served.",
     },
     Key {
         section: "http",
@@ -153,7 +153,15 @@ pub const KEYS: &[Key] = &[
         default: Some("100000"),
         example: "100000",
         secret: false,
-        doc: "Stanzas that one user may send at once after a time of quiet.",
+        doc: "Stanzas that one user may send at once after a time of quiet. Requests (IQs) have a budget of their own, as large as that of messages and presence, so that a flood of one does not stop the other.",
+    },
+    Key {
+        section: "limits",
+        name: "user_people",
+        default: Some("200"),
+        example: "200",
+        secret: false,
+        doc: "People on one network whom one user may write to within 24 hours without having written with them before; further ones are refused with resource-constraint. Whoever wrote first does not count. 0: no limit.",
     },
     Key {
         section: "network",
@@ -170,6 +178,14 @@ pub const KEYS: &[Key] = &[
         example: "\"change me\"",
         secret: true,
         doc: "The secret of this network's component, as the XMPP server knows it.",
+    },
+    Key {
+        section: "network",
+        name: "strangers",
+        default: Some("\"deliver\""),
+        example: "\"deliver\"",
+        secret: false,
+        doc: "What becomes of a message of somebody whom the user has never written to. \"deliver\": it is delivered. \"ask\": it is held, and the user asked. \"refuse\": it goes back. Users who have registered may choose for themselves, unless it is \"refuse\".",
     },
 ];
 

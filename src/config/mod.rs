@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use self::load::{Setting, Source};
 pub use self::secret::Secret;
-use crate::command::Registration;
+use crate::command::{Policy, Registration};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 
@@ -54,6 +54,8 @@ pub struct Config {
     pub user_rate: u32,
     /// Stanzas that one user may send at once.
     pub user_burst: u32,
+    /// New people whom one user may write to in a day; 0 means no limit.
+    pub user_people: u32,
     /// The networks, in the order of their names.
     pub networks: Vec<NetworkConfig>,
     /// Every value with where it came from, for `portway check --show`.
@@ -71,6 +73,8 @@ pub struct NetworkConfig {
     pub component: Domain,
     /// The secret of its component.
     pub secret: Secret,
+    /// What becomes of strangers' words.
+    pub strangers: Policy,
     /// The rest of the section, for the network itself.
     pub raw: toml::Table,
 }

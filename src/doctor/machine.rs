@@ -9,7 +9,7 @@ use portway_bridges::api::{Adapter, Finding, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::config::Config;
+use crate::config::{Config, NetworkConfig};
 use crate::store::Store;
 
 /// Less free space than this is worth a warning, and less than a tenth of it a failure, in bytes.
@@ -18,8 +18,10 @@ const ENOUGH: u64 = 1 << 30;
 /// No clock that is right shows a time before this program was written: 2026-01-01, in milliseconds.
 const WRITTEN: i64 = 1_767_225_600_000;
 
-/// How long an HTTP answer may take, and how large it may be in bytes.
+/// How long an HTTP answer may take, also where the gateway has to ask a slow XMPP server first, and how large it may be in
+/// bytes.
 const PATIENCE: Duration = Duration::from_secs(5);
+const LOOKING: Duration = Duration::from_secs(60);
 const LARGEST: u64 = 4 << 20;
 
 /// The folder, the database in it, and the space that is left. Nothing is created or migrated: whoever runs the doctor
@@ -97,13 +99,34 @@ pub fn clock(now: Timestamp) -> Finding {
         .fix("timedatectl set-ntp true")
 }
 
-/// Whether the HTTP listener is free, or a gateway of ours has it: then what its metrics say.
-pub async fn http(config: &Config) -> (Option<String>, Vec<Finding>) {
+/// What a gateway that runs says of itself.
+pub struct Running {
+    /// What it has found over its connections; `None` where its version does not look.
+    doctor: Option<Vec<Finding>>,
+    metrics: String,
+}
+
+impl Running {
+    /// What it says of the connection of a network.
+    pub fn of(&self, network: &NetworkConfig) -> Vec<Finding> {
+        let own = format!("{}.", network.id);
+        let finding = |finding: &Finding| {
+            let what = finding.what.strip_prefix(&own)?.to_owned();
+            Some(Finding { what, ..finding.clone() })
+        };
+        let found: Vec<Finding> = self.doctor.iter().flatten().filter_map(finding).collect();
+        // Nothing of this network: an older version, or the network is not attached, which the metrics tell as well.
+        if found.is_empty() { super::xmpp::by_metrics(network, &self.metrics) } else { found }
+    }
+}
+
+/// Whether the HTTP listener is free, or a gateway of ours has it: then what it says.
+pub async fn http(config: &Config) -> (Option<Running>, Vec<Finding>) {
     let address = config.http_listen;
     match TcpListener::bind(address).await {
         Ok(_) => (None, vec![Finding::ok("http", format!("{address} is free for the gateway"))]),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            if page(address, "/live").await.as_deref() != Some("live\n") {
+            if page(address, "/live", PATIENCE).await.as_deref() != Some("live\n") {
                 let text = format!("another program listens on {address}, and it is not Portway");
                 let fix = format!(
                     "[http]\nlisten = \"{}:8091\"  # a free port; `ss -ltnp` says who has this one",
@@ -112,7 +135,7 @@ pub async fn http(config: &Config) -> (Option<String>, Vec<Finding>) {
                 return (None, vec![Finding::fail("http", text).fix(fix)]);
             }
             let mut findings = vec![Finding::ok("http", format!("the gateway runs and answers on {address}"))];
-            match page(address, "/ready").await.as_deref() {
+            match page(address, "/ready", PATIENCE).await.as_deref() {
                 Some("ready\n") => findings.push(Finding::ok("ready", "every part of it works")),
                 Some(text) => findings.push(
                     Finding::fail("ready", format!("the gateway is {}", text.trim()))
@@ -120,7 +143,9 @@ pub async fn http(config: &Config) -> (Option<String>, Vec<Finding>) {
                 ),
                 None => {}
             }
-            (Some(page(address, "/metrics").await.unwrap_or_default()), findings)
+            let metrics = page(address, "/metrics", PATIENCE).await.unwrap_or_default();
+            let doctor = page(address, "/doctor", LOOKING).await.and_then(|json| super::read(&json));
+            (Some(Running { doctor, metrics }), findings)
         }
         Err(error) => {
             let text = format!("nobody can listen on {address}: {error}");
@@ -130,7 +155,7 @@ pub async fn http(config: &Config) -> (Option<String>, Vec<Finding>) {
 }
 
 /// A page of the gateway's own listener, whatever its status.
-async fn page(address: SocketAddr, path: &str) -> Option<String> {
+async fn page(address: SocketAddr, path: &str, patience: Duration) -> Option<String> {
     let ask = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -139,7 +164,7 @@ async fn page(address: SocketAddr, path: &str) -> Option<String> {
         stream.take(LARGEST).read_to_string(&mut answer).await.ok()?;
         answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())
     };
-    tokio::time::timeout(PATIENCE, ask).await.ok().flatten()
+    tokio::time::timeout(patience, ask).await.ok().flatten()
 }
 
 /// Whether what a network listens on is free. Where the gateway runs, it has them itself.

@@ -6,11 +6,12 @@
 //! system.
 //!
 //! A gateway that runs is not disturbed: the server would give its stanzas to a second connection of the same name, so
-//! what only a connection can find out is asked of the gateway instead, as far as it tells.
+//! what only a connection can find out is asked of the gateway instead: [`resident`] looks from within it, in the same way.
 
 pub mod dns;
 mod machine;
 mod names;
+pub mod resident;
 mod settings;
 mod snippet;
 mod xmpp;
@@ -54,7 +55,10 @@ pub async fn examine(config: &Config, tools: &Tools<'_>) -> Vec<Finding> {
             }
         };
         let mut found = vec![settings::allow(config, network)];
-        found.extend(xmpp::look(config, network, running.as_deref(), tools).await);
+        match &running {
+            None => found.extend(xmpp::look(config, network, tools).await),
+            Some(running) => found.extend(running.of(network)),
+        }
         found.extend(machine::listeners(&*adapter, running.is_some()).await);
         found.extend(adapter.check(running.is_some()).await);
         if let (Some(ours), Some(path)) = (adapter.registration(), tools.registration) {
@@ -67,6 +71,17 @@ pub async fn examine(config: &Config, tools: &Tools<'_>) -> Vec<Finding> {
         findings.extend(found.into_iter().map(|finding| named(&network.id, finding)));
     }
     findings
+}
+
+/// What [`json`] has written, read again: for the answer of a gateway that runs. `None` where it is anything else.
+fn read(json: &str) -> Option<Vec<Finding>> {
+    let rows: Vec<serde_json::Value> = serde_json::from_str(json).ok()?;
+    let finding = |row: &serde_json::Value| {
+        let level = [Level::Ok, Level::Warn, Level::Fail].into_iter().find(|level| row["level"] == word(*level))?;
+        let (what, text) = (row["check"].as_str()?.to_owned(), row["found"].as_str()?.to_owned());
+        Some(Finding { level, what, text, fix: row["fix"].as_str().map(str::to_owned) })
+    };
+    rows.iter().map(finding).collect()
 }
 
 /// The finding with the network's name in front.
@@ -120,5 +135,9 @@ mod tests {
         let rows: serde_json::Value = serde_json::from_str(&json(&findings)).unwrap();
         assert_eq!(rows[0], serde_json::json!({ "level": "ok", "check": "store", "found": "writable", "fix": null }));
         assert_eq!(rows[1]["fix"], "a\nb");
+        assert_eq!(read(&json(&findings)).as_deref(), Some(&findings[..]));
+        for other in ["", "[", "{}", "[{}]", r#"[{"level":"bad","check":"a","found":"b"}]"#, "<html>"] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 }

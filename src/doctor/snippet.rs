@@ -2,7 +2,6 @@
 //! ejabberd.
 
 use crate::config::Config;
-use crate::xmpp::stanza::Domain;
 
 /// Which server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +38,10 @@ impl Server {
 pub fn port(config: &Config) -> String {
     let port = config.xmpp_port;
     format!(
-        "-- prosody.cfg.lua, above every VirtualHost:\ncomponent_ports = {{ {port} }}\n\
-         # or, in ejabberd.yml (portway generate server ejabberd prints the whole):\n\
+        "portway generate server prosody  # or ejabberd, openfire: the block for the server's configuration. Without one Prosody \
+         opens no port for components\n\
+         -- prosody.cfg.lua, above every VirtualHost:\ncomponent_ports = {{ {port} }}\n\
+         # or, in ejabberd.yml (that is in the block):\n\
          listen:\n  -\n    port: {port}\n    module: ejabberd_service\n\
          # or in portway.toml, if the server takes components elsewhere:\n\
          [xmpp]\nhost = \"{}\"\nport = {port}",
@@ -56,42 +57,68 @@ pub fn dropped(server: &str) -> String {
     )
 }
 
-/// Leave to act for users (XEP-0356).
-pub fn privileges(kind: Server, component: &Domain, server: &Domain) -> String {
-    let (component, server) = (component.as_str(), server.as_str());
+/// Leave to act for users (XEP-0356). Of all our components on that server at once: the sections have their names in common,
+/// and what is written for one would replace what was written for another. `requests`: also to make requests in their names,
+/// which older versions of ejabberd do not know.
+pub fn privileges(kind: Server, requests: bool, components: &[&str], server: &str) -> String {
+    let all = |one: &dyn Fn(&str) -> String| components.iter().map(|name| one(name)).collect::<String>();
     let prosody = format!(
-        "-- prosody.cfg.lua: \"privilege\" (of prosody-modules) into modules_enabled of both\n\
-         VirtualHost \"{server}\"\n\tmodules_enabled = {{ \"privilege\" }}\n\tprivileged_entities = {{\n\
-         \t\t[\"{component}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"roster\" }}\n\t}}\n\
-         Component \"{component}\"\n\tmodules_enabled = {{ \"privilege\" }}"
+        "-- prosody.cfg.lua: \"privilege\" (of prosody-modules) into modules_enabled of all of them\n\
+         VirtualHost \"{server}\"\n\tmodules_enabled = {{ \"privilege\" }}\n\tprivileged_entities = {{\n{}\t}}\n{}",
+        all(&|name| {
+            format!(
+                "\t\t[\"{name}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\";\n\
+                 \t\t\tiq = {{ [\"http://jabber.org/protocol/pubsub\"] = \"both\"; \
+                 [\"http://jabber.org/protocol/pubsub#owner\"] = \"set\" }} }};\n"
+            )
+        }),
+        all(&|name| format!("Component \"{name}\"\n\tmodules_enabled = {{ \"privilege\" }}\n")),
     );
     let ejabberd = format!(
-        "acl:\n  portway:\n    server: {component}\naccess_rules:\n  portway:\n    - allow: portway\n\
-         modules:\n  mod_roster: {{}}\n  mod_privilege:\n    roster:\n      both: portway\n    message:\n      outgoing: portway\n    \
-         presence:\n      roster: portway"
+        "{}access_rules:\n  portway:\n    - allow: portway\nmodules:\n  mod_roster: {{}}\n  mod_privilege:\n    roster:\n      \
+         both: portway\n    message:\n      outgoing: portway\n    presence:\n      managed_entity: portway{}",
+        acl(components),
+        if requests {
+            "\n    iq:\n      http://jabber.org/protocol/pubsub:\n        both: portway\n      \
+             http://jabber.org/protocol/pubsub#owner:\n        set: portway"
+        } else {
+            ""
+        }
     );
-    kind.choose(&prosody, &ejabberd, "# Openfire has no such privileges")
+    kind.choose(prosody.trim_end(), &ejabberd, "# Openfire has no such privileges")
 }
 
 /// A place in the server's list of services.
-pub fn items(kind: Server, component: &Domain, server: &Domain) -> String {
-    let (component, server) = (component.as_str(), server.as_str());
+pub fn items(kind: Server, components: &[&str], server: &str) -> String {
+    let listed: Vec<String> = components.iter().map(|name| format!("{{ \"{name}\", \"Portway\" }}")).collect();
+    let extra: String = components.iter().map(|name| format!("\n      - {name}")).collect();
     kind.choose(
-        &format!("VirtualHost \"{server}\"\n\tdisco_items = {{ {{ \"{component}\", \"Portway\" }} }}"),
-        &format!("modules:\n  mod_disco:\n    extra_items:\n      - {component}"),
+        &format!("VirtualHost \"{server}\"\n\tdisco_items = {{ {} }}", listed.join("; ")),
+        &format!("modules:\n  mod_disco:\n    extra_items:{extra}"),
         "# Openfire lists components by itself: see its admin console, Server Settings, External Components",
     )
 }
 
 /// A service for files that takes ours.
-pub fn upload(kind: Server, component: &Domain, server: &Domain) -> String {
-    let (component, server) = (component.as_str(), server.as_str());
+pub fn upload(kind: Server, components: &[&str], server: &str) -> String {
+    let quoted: Vec<String> = components.iter().map(|name| format!("\"{name}\"")).collect();
     kind.choose(
-        &format!("Component \"upload.{server}\" \"http_file_share\"\n\thttp_file_share_access = {{ \"{component}\" }}"),
         &format!(
-            "acl:\n  portway:\n    server: {component}\naccess_rules:\n  upload:\n    - allow: local\n    - allow: portway\n\
-             modules:\n  mod_http_upload:\n    access: upload"
+            "Component \"upload.{server}\" \"http_file_share\"\n\thttp_file_share_access = {{ {} }}",
+            quoted.join("; ")
+        ),
+        &format!(
+            "{}access_rules:\n  upload:\n    - allow: local\n    - allow: portway\nmodules:\n  mod_http_upload:\n    \
+             access: upload\n    put_url: \"https://@HOST@:5443/upload\"\n# and at the listener ejabberd_http of that port:\n\
+             #   request_handlers:\n#     /upload: mod_http_upload",
+            acl(components)
         ),
         "# install the plugin HTTP File Upload",
     )
+}
+
+/// The name by which ejabberd's rules call us.
+fn acl(components: &[&str]) -> String {
+    let servers: String = components.iter().map(|name| format!("      - {name}\n")).collect();
+    format!("acl:\n  portway:\n    server:\n{servers}")
 }

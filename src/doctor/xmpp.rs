@@ -6,17 +6,13 @@ use portway_bridges::api::Finding;
 
 use super::Tools;
 use super::snippet::{self, Server};
+use crate::clock::Clock;
 use crate::config::{Config, NetworkConfig};
+use crate::xmpp::iq::ns;
+use crate::xmpp::roster::privilege::{Grants, Privileges};
 use crate::xmpp::stanza::Domain;
-use crate::xmpp::stream::{DownReason, Limits, LinkConfig, Timers, Tls, TlsFault};
-use crate::xmpp::visit::Visit;
-
-/// What makes the gateway comfortable (XEP-0356), and what it is good for.
-const WANTED: [(&str, &str); 3] = [
-    ("roster", "contacts appear by themselves"),
-    ("message", "own messages sent elsewhere appear as one's own"),
-    ("presence", "who is online is known at once"),
-];
+use crate::xmpp::stream::{DownReason, Limits, Link, LinkConfig, Timers, Tls, TlsFault};
+use crate::xmpp::visit::{Questions, Visit};
 
 /// How far clocks may be apart in seconds.
 const APART: u64 = 60;
@@ -27,11 +23,8 @@ pub fn server(config: &Config, network: &NetworkConfig) -> Option<Domain> {
     config.xmpp_server.clone().or_else(parent)
 }
 
-/// Looks at the server as this component. Where the gateway runs, its metrics are all that is looked at.
-pub async fn look(config: &Config, network: &NetworkConfig, running: Option<&str>, tools: &Tools<'_>) -> Vec<Finding> {
-    if let Some(metrics) = running {
-        return asked(network, metrics);
-    }
+/// Looks at the server as this component, over a connection of its own.
+pub async fn look(config: &Config, network: &NetworkConfig, tools: &Tools<'_>) -> Vec<Finding> {
     // Without a server there is nobody to look at; the check of `allow` says so.
     let Some(server) = server(config, network) else { return Vec::new() };
     let tls = match config.xmpp_tls_name.as_deref().map(Tls::system).transpose() {
@@ -54,62 +47,114 @@ pub async fn look(config: &Config, network: &NetworkConfig, running: Option<&str
     };
     let place = format!("{}:{}", config.xmpp_host, config.xmpp_port);
     let mut findings = vec![Finding::ok("handshake", format!("{place} takes us for {}", network.component.as_str()))];
-    findings.extend(around(&visit, &server, &network.component, tools).await);
+    let around = Around { config, server: &server, component: &network.component, clock: &tools.clock };
+    findings.extend(around.look(visit.questions(), || visit.granted()).await);
     visit.end().await;
     findings
 }
 
-/// What the server says once we are in.
-async fn around(visit: &Visit, server: &Domain, component: &Domain, tools: &Tools<'_>) -> Vec<Finding> {
-    let name = server.as_str();
-    if !visit.ping().await {
-        let text = format!(
-            "{name} takes our stanzas and answers none: ejabberd 24.10 to 25.03 with mod_privilege drops them; or {name} \
-             is not this server's domain"
-        );
-        return vec![Finding::fail("server", text).fix(snippet::dropped(name))];
+/// Looks at the server over the connection that the gateway has, from within it.
+pub async fn attached(
+    config: &Config,
+    network: &NetworkConfig,
+    (link, privileges): (&Link, &Privileges),
+    clock: &Clock,
+    patience: Duration,
+) -> Vec<Finding> {
+    let Some(server) = server(config, network) else { return Vec::new() };
+    if !link.is_up() {
+        return vec![match link.last_down() {
+            Some(reason) => refused(&reason, config, network),
+            None => Finding::warn("handshake", "the gateway is just connecting").fix("portway doctor  # again"),
+        }];
     }
-    let mut findings = vec![Finding::ok("server", format!("{name} answers"))];
-    let (kind, found) = version(visit.version().await);
-    findings.extend(found);
-    findings.push(privileges(visit, kind, component, server));
-    match visit.items().await {
-        None => findings.push(
-            Finding::warn("disco-items", format!("{name} does not say which services it has"))
-                .fix(snippet::items(kind, component, server)),
-        ),
-        Some(items) => {
-            let component_name = component.as_str();
-            findings.push(match items.iter().any(|item| item.as_str() == component_name) {
-                true => Finding::ok("disco-items", format!("{name} lists {component_name}")),
-                false => {
-                    let text =
-                        format!("{name} does not list {component_name}: users find it only by typing its address");
-                    Finding::warn("disco-items", text).fix(snippet::items(kind, component, server))
-                }
-            });
-            let upload = match visit.upload_service(&items).await {
-                None => Err(format!("{name} has no service for files (XEP-0363)")),
-                Some(service) => match visit.slot(&service).await {
-                    Ok(()) => Ok(format!("{service} gives us slots for files")),
-                    Err(why) => Err(format!("{service} gives us no slot for a file: {why}")),
-                },
-            };
-            findings.push(match upload {
-                Ok(text) => Finding::ok("upload", text),
-                Err(text) => Finding::warn("upload", text).fix(snippet::upload(kind, component, server)),
+    let place = format!("{}:{}", config.xmpp_host, config.xmpp_port);
+    let component = network.component.as_str();
+    let mut findings =
+        vec![Finding::ok("handshake", format!("the gateway that runs is connected to {place} as {component}"))];
+    let questions = Questions::new(link.clone(), &server, patience);
+    let around = Around { config, server: &server, component: &network.component, clock };
+    findings.extend(around.look(&questions, || privileges.of(server.as_str())).await);
+    findings
+}
+
+/// What the server says once we are in.
+struct Around<'a> {
+    config: &'a Config,
+    server: &'a Domain,
+    component: &'a Domain,
+    clock: &'a Clock,
+}
+
+impl Around<'_> {
+    /// Asks one thing after another. `granted` is asked once the server has answered something: what it grants comes
+    /// before.
+    async fn look(&self, questions: &Questions, granted: impl FnOnce() -> Option<Grants>) -> Vec<Finding> {
+        let (name, component) = (self.server.as_str(), self.component.as_str());
+        if !questions.ping().await {
+            let text = format!(
+                "{name} takes our stanzas and answers none: ejabberd 24.10 to 25.03 with mod_privilege drops them; or \
+                 {name} is not this server's domain"
+            );
+            return vec![Finding::fail("server", text).fix(snippet::dropped(name))];
+        }
+        let mut findings = vec![Finding::ok("server", format!("{name} answers"))];
+        // Together: a server that knows nothing of one of them may take its time to say so.
+        let (said, items, theirs) = tokio::join!(questions.version(), questions.items(), questions.time());
+        // Older versions of ejabberd speak the older revision.
+        let newer =
+            !matches!(&said, Some((name, version)) if Server::of(name) == Server::Ejabberd && before(version, 24, 10));
+        let (kind, found) = version(said);
+        findings.extend(found);
+        let components = self.components();
+        findings.push(privileges(granted(), kind, newer, &components, name));
+        match items {
+            None => {
+                findings.push(
+                    Finding::warn("disco-items", format!("{name} does not say which services it has"))
+                        .fix(snippet::items(kind, &components, name)),
+                )
+            }
+            Some(items) => {
+                findings.push(match items.iter().any(|item| item.as_str() == component) {
+                    true => Finding::ok("disco-items", format!("{name} lists {component}")),
+                    false => {
+                        let text =
+                            format!("{name} does not list {component}: users find it only by typing its address");
+                        Finding::warn("disco-items", text).fix(snippet::items(kind, &components, name))
+                    }
+                });
+                let upload = match questions.upload_service(&items).await {
+                    None => Err(format!("{name} has no service for files (XEP-0363)")),
+                    Some(service) => match questions.slot(&service).await {
+                        Ok(()) => Ok(format!("{service} gives us slots for files")),
+                        Err(why) => Err(format!("{service} gives us no slot for a file: {why}")),
+                    },
+                };
+                findings.push(match upload {
+                    Ok(text) => Finding::ok("upload", text),
+                    Err(text) => Finding::warn("upload", text).fix(snippet::upload(kind, &components, name)),
+                });
+            }
+        }
+        if let Some(theirs) = theirs {
+            let apart = (self.clock.now().0 / 1000).abs_diff(theirs);
+            findings.push(match apart {
+                0..APART => Finding::ok("time", format!("the clocks of {name} and of this machine agree")),
+                _ => Finding::warn("time", format!("the clocks of {name} and of this machine are {apart} s apart"))
+                    .fix("timedatectl set-ntp true  # on both machines"),
             });
         }
+        findings
     }
-    if let Some(theirs) = visit.time().await {
-        let apart = (tools.clock.now().0 / 1000).abs_diff(theirs);
-        findings.push(match apart {
-            0..APART => Finding::ok("time", format!("the clocks of {name} and of this machine agree")),
-            _ => Finding::warn("time", format!("the clocks of {name} and of this machine are {apart} s apart"))
-                .fix("timedatectl set-ntp true  # on both machines"),
-        });
+
+    /// All our components on this server.
+    fn components(&self) -> Vec<&str> {
+        let here = |network: &&NetworkConfig| {
+            server(self.config, network).is_some_and(|server| server.as_str() == self.server.as_str())
+        };
+        self.config.networks.iter().filter(here).map(|network| network.component.as_str()).collect()
     }
-    findings
 }
 
 /// Which server it is, and whether one of those that are known to be bad.
@@ -125,25 +170,39 @@ fn version(said: Option<(String, String)>) -> (Server, Option<Finding>) {
     (kind, Some(finding))
 }
 
-/// Which of what is wanted the server grants, and which not.
-fn privileges(visit: &Visit, kind: Server, component: &Domain, server: &Domain) -> Finding {
-    let granted = visit.privileges();
-    let missing: Vec<String> = WANTED
-        .iter()
-        .filter(|(access, _)| !granted.contains(*access))
-        .map(|(access, use_)| format!("{access} ({use_})"))
-        .collect();
-    let list = granted.into_iter().collect::<Vec<_>>().join(", ");
-    let shown = if list.is_empty() { "none is granted".to_owned() } else { format!("granted: {list}") };
-    if missing.is_empty() {
+/// What makes the gateway comfortable (XEP-0356), what it is good for, and whether the server grants it.
+/// `newer`: the server may know what came with the newer revision: messages that users' devices have, and requests.
+fn privileges(granted: Option<Grants>, kind: Server, newer: bool, components: &[&str], server: &str) -> Finding {
+    let has = |what: fn(&Grants) -> bool| granted.as_ref().is_some_and(what);
+    let requests = |grants: &Grants| {
+        let requests = grants.requests(ns::PUBSUB);
+        requests.get && requests.set
+    };
+    let mut wanted = vec![
+        // A roster that can only be read does not help.
+        ("roster", "contacts appear by themselves", has(|grants| grants.roster_set)),
+        ("presence", "who is online is known at once", has(|grants| grants.presence)),
+    ];
+    if newer {
+        wanted.push(("message", "own messages sent elsewhere appear as one's own", has(|grants| grants.message)));
+        wanted.push(("iq", "bookmarks follow rooms that move", has(requests)));
+    }
+    let list: Vec<&str> = wanted.iter().filter(|(_, _, granted)| *granted).map(|(access, ..)| *access).collect();
+    let shown = if list.is_empty() { "none is granted".to_owned() } else { format!("granted: {}", list.join(", ")) };
+    if list.len() == wanted.len() {
         return Finding::ok("privileges", shown);
     }
+    let missing: Vec<String> = wanted
+        .iter()
+        .filter(|(_, _, granted)| !granted)
+        .map(|(access, use_, _)| format!("{access} ({use_})"))
+        .collect();
     let text = format!("{shown}; missing: {}. The gateway works without them, less comfortably", missing.join(", "));
-    Finding::warn("privileges", text).fix(snippet::privileges(kind, component, server))
+    Finding::warn("privileges", text).fix(snippet::privileges(kind, newer, components, server))
 }
 
-/// What the gateway that runs says of its own connection.
-fn asked(network: &NetworkConfig, metrics: &str) -> Vec<Finding> {
+/// What the metrics say of the connection of a gateway that runs, and is of a version that does not say more.
+pub fn by_metrics(network: &NetworkConfig, metrics: &str) -> Vec<Finding> {
     let value = |name: &str| {
         let start = format!("{name}{{network=\"{}\"}} ", network.id);
         metrics.lines().find_map(|line| line.strip_prefix(&start)).map(str::to_owned)
@@ -155,15 +214,21 @@ fn asked(network: &NetworkConfig, metrics: &str) -> Vec<Finding> {
         None => Finding::fail("handshake", "the gateway that runs does not have this network")
             .fix("# the configuration has changed since it was started: restart it"),
     };
-    let rest = "not looked at, because the gateway runs: a second connection of the same name would take its stanzas";
-    vec![link, Finding::warn("server", rest).fix("# stop the gateway for some seconds and run: portway doctor")]
+    let rest = "not looked at: the gateway that runs is of another version and does not say, and a second connection of \
+                the same name would take its stanzas";
+    vec![link, Finding::warn("server", rest).fix("# restart the gateway with this version, and run: portway doctor")]
 }
 
-/// Versions of ejabberd that drop IQs of components (24.10 to 25.03). A version is year and month.
+/// Versions of ejabberd that drop IQs of components (24.10 to 25.03).
 fn drops_iqs(version: &str) -> bool {
+    !before(version, 24, 10) && before(version, 25, 4)
+}
+
+/// Whether a version of ejabberd, which is year and month, is older than this one. What cannot be read is not.
+fn before(version: &str, year: u32, month: u32) -> bool {
     let mut parts = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let (Some(year), Some(month)) = (parts.next(), parts.next()) else { return false };
-    (24 * 12 + 10..=25 * 12 + 3).contains(&(year * 12 + month))
+    let (Some(of), Some(in_)) = (parts.next(), parts.next()) else { return false };
+    (of, in_) < (year, month)
 }
 
 /// Why there is no connection, and what mends it.

@@ -75,6 +75,12 @@ pub fn denies(rules: &[Rule], names: &[&str]) -> bool {
     matches(false) && !matches(true)
 }
 
+/// Whether one of these rules names whoever goes by these names, and lets them through.
+#[must_use]
+pub fn allows(rules: &[Rule], names: &[&str]) -> bool {
+    rules.iter().any(|rule| rule.allow && names.iter().any(|name| glob(&rule.pattern, name)))
+}
+
 /// What is in memory: the rules by their owner, and since when.
 type Cache = HashMap<String, (Timestamp, Arc<[Rule]>)>;
 
@@ -119,6 +125,20 @@ impl Rules {
             return Ok(Some(Barrier::Admin));
         }
         Ok(denies(&users, &names).then_some(Barrier::User))
+    }
+
+    /// Whether a rule of the user or of the admin lets a person through by name or server.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn lets_through(&self, user: &UserId, person: &PersonId) -> Result<bool, StoreError> {
+        let (admin, users) = (self.of("").await?, self.of(&user.to_string()).await?);
+        if admin.is_empty() && users.is_empty() {
+            return Ok(false);
+        }
+        let printed = self.adapter.print_person(person);
+        let names = [printed.as_str(), person.server()];
+        Ok(allows(&admin, &names) || allows(&users, &names))
     }
 
     /// The rules of a user (empty: those for everybody).

@@ -30,6 +30,9 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             (Some(Kind::Text(Text { body, style: Style::Notice, reply, ..Text::default() })), Some("reaction"))
         }
         Kind::Retract { target } if can.retract && target.id.is_some() => (Some(Kind::Retract { target }), None),
+        Kind::Moderate { target, reason } if can.retract && target.id.is_some() => {
+            (Some(Kind::Moderate { target, reason }), None)
+        }
         Kind::Retract { .. } | Kind::Moderate { .. } => {
             (Some(notice(say(&Sentence::new("core.retracted")))), Some("retraction"))
         }
@@ -41,13 +44,11 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
             (Some(Kind::Text(Text::plain(body))), None)
         }
         Kind::Text(mut text) => {
-            if !can.reply {
-                text.reply = None;
-            }
+            let lost = text.reply.take_if(|_| !can.reply).map(|_| "reply");
             if !can.rich {
                 text.rich = None;
             }
-            (Some(Kind::Text(text)), None)
+            (Some(Kind::Text(text)), lost)
         }
         Kind::Encrypted { scheme } => {
             (Some(notice(say(&Sentence::new("core.encrypted").with("scheme", scheme)))), Some("encrypted"))
@@ -155,7 +156,98 @@ mod tests {
     #[test]
     fn an_edit_of_a_message_that_is_not_known_there_is_said_anew() {
         let can = Capabilities { edit: true, ..Capabilities::default() };
-        let kind = Kind::Edit { target: Target { id: None, event: None }, new: Text::plain("new") };
+        let kind = Kind::Edit { target: Target::default(), new: Text::plain("new") };
         assert!(matches!(degrade(kind, &can, &say), (Some(Kind::Text(_)), Some("edit"))));
+    }
+
+    /// What becomes of an event: `carried`, `words` (with the name of what was lost), or `nothing`.
+    fn fate(kind: &Kind, can: &Capabilities) -> String {
+        let (out, loss) = degrade(kind.clone(), can, &say);
+        let how = match &out {
+            None => "nothing",
+            Some(out) if std::mem::discriminant(out) == std::mem::discriminant(kind) => "carried",
+            Some(Kind::Text(text)) if !text.body.is_empty() => "words",
+            Some(other) => panic!("{kind:?} became {other:?}"),
+        };
+        loss.map_or_else(|| how.to_owned(), |loss| format!("{how}: {loss}"))
+    }
+
+    /// Every sort of event, with a message of the other side that is known there, and with one that is not.
+    fn kinds() -> Vec<(&'static str, Kind)> {
+        let (known, unknown) = (Target::by_id("x"), Target::default());
+        let keys = || vec!["+".to_owned()];
+        let answer = Kind::Text(Text { reply: Some(known.clone()), ..Text::plain("yes") });
+        let file = File { name: "a.png".into(), url: Some("https://x/a".into()), ..File::default() };
+        vec![
+            ("text", Kind::Text(Text::plain("hi"))),
+            ("answer", answer),
+            ("edit", Kind::Edit { target: known.clone(), new: Text::plain("new") }),
+            ("edit of the unknown", Kind::Edit { target: unknown.clone(), new: Text::plain("new") }),
+            ("reaction", Kind::Reaction { target: known.clone(), keys: keys() }),
+            ("reaction to the unknown", Kind::Reaction { target: unknown.clone(), keys: keys() }),
+            ("reactions taken back", Kind::Reaction { target: known.clone(), keys: Vec::new() }),
+            ("retraction", Kind::Retract { target: known.clone() }),
+            ("retraction of the unknown", Kind::Retract { target: unknown.clone() }),
+            ("moderation", Kind::Moderate { target: known.clone(), reason: None }),
+            ("file", Kind::File(Box::new(file))),
+            ("place", Kind::Location { uri: "geo:1,2".into(), text: None }),
+            ("encrypted", Kind::Encrypted { scheme: "OMEMO".into() }),
+            ("mark of reading", Kind::Displayed { target: known.clone() }),
+            ("mark on the unknown", Kind::Displayed { target: unknown }),
+            ("receipt", Kind::Delivered { target: known }),
+            ("writing", Kind::Typing { active: true }),
+            ("presence", Kind::Presence { available: true, status: None }),
+        ]
+    }
+
+    /// What each network makes of each sort of event. A mark, a receipt and writing say nothing by themselves; everything else
+    /// is carried or becomes words.
+    #[test]
+    fn the_fate_of_every_kind_on_every_network() {
+        // Writing travels beside the queue, not through it. By mail reactions go to those who have sent one, and a retraction
+        // is refused before it comes here.
+        let table = [
+            ("text", ["carried", "carried", "carried"]),
+            ("answer", ["carried", "carried", "carried"]),
+            ("edit", ["words: edit", "carried", "carried"]),
+            ("edit of the unknown", ["words: edit", "words: edit", "words: edit"]),
+            ("reaction", ["words: reaction", "carried", "carried"]),
+            ("reaction to the unknown", ["words: reaction", "words: reaction", "words: reaction"]),
+            ("reactions taken back", ["nothing: reaction", "carried", "carried"]),
+            ("retraction", ["words: retraction", "carried", "carried"]),
+            ("retraction of the unknown", ["words: retraction", "words: retraction", "words: retraction"]),
+            ("moderation", ["words: retraction", "carried", "carried"]),
+            ("file", ["carried", "words: file", "words: file"]),
+            ("place", ["words", "words", "words"]),
+            ("encrypted", ["words: encrypted", "words: encrypted", "words: encrypted"]),
+            ("mark of reading", ["nothing", "carried", "carried"]),
+            ("mark on the unknown", ["nothing", "nothing", "nothing"]),
+            ("receipt", ["nothing", "nothing", "nothing"]),
+            ("writing", ["nothing", "nothing", "nothing"]),
+            ("presence", ["nothing", "nothing", "nothing"]),
+        ];
+        let networks = ["email", "loopback", "matrix"].map(|id| {
+            let network = portway_bridges::NETWORKS.iter().find(|network| network.describe().id == id).unwrap();
+            let raw = toml::from_str(network.describe().config_example).unwrap();
+            network.configure(raw).unwrap().capabilities(None)
+        });
+        assert_eq!(networks.len(), portway_bridges::NETWORKS.len(), "a network is missing in the table");
+        let kinds = kinds();
+        assert_eq!(kinds.len(), table.len());
+        for ((name, kind), (row, expected)) in kinds.iter().zip(table) {
+            let fates = networks.each_ref().map(|can| fate(kind, can));
+            assert_eq!((*name, fates.each_ref().map(String::as_str)), (row, expected));
+        }
+        // And one that can do nothing but text.
+        let plain = Capabilities::default();
+        for (name, kind) in &kinds {
+            let says_nothing = matches!(
+                kind,
+                Kind::Displayed { .. } | Kind::Delivered { .. } | Kind::Typing { .. } | Kind::Presence { .. }
+            );
+            let fate = fate(kind, &plain);
+            assert_eq!(fate == "nothing", says_nothing, "{name}: {fate}");
+        }
+        assert_eq!(fate(&kinds[1].1, &plain), "carried: reply");
     }
 }

@@ -146,6 +146,11 @@ impl Delivery {
         found.is_ok_and(|rows| rows.first().is_none_or(|first| first.id != row.id))
     }
 
+    /// Whether a row was worked into what it speaks of after this copy of it was read.
+    async fn worked_in(&self, row: &Queued, item: &Item) -> bool {
+        undo::is_change(item) && self.0.adapter.capabilities(Some(&item.chat)).batch.is_some() && self.spent(row).await
+    }
+
     /// Ends the time in which lines can be changed: what waits behind them (`later`) and speaks of them is worked in, and
     /// written down in one step together with the fact that the rest travels as one item. Returns, when that is on disk,
     /// what became of them.
@@ -202,6 +207,24 @@ impl Delivery {
         }
     }
 
+    /// Does not deliver rows, because an admin wants it so: their senders are told, and they become dead letters.
+    pub async fn refuse(&self, rows: &[Queued], by: &str) {
+        let Some(first) = rows.first() else { return };
+        let sentence = Sentence::new("core.dropped").with("network", self.0.descriptor.name);
+        for row in rows {
+            match stored::read(&row.body) {
+                // It was worked into what it speaks of after this copy was read, and nothing of it is left to take out.
+                Ok(item) if self.worked_in(row, &item).await => {}
+                Ok(item) => {
+                    let why = format!("taken out of the queue by {by}");
+                    let failure = Failure::permanent(Condition::ServiceUnavailable, sentence.clone(), why);
+                    self.failed(first, &[(row, item)], failure).await;
+                }
+                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), Vec::new()).await,
+            }
+        }
+    }
+
     /// What the adapter is given. `None` where nothing is left to carry.
     async fn prepare(&self, row: &Queued, item: &Item) -> Result<Option<Outbound>, Failure> {
         let parts = &self.0;
@@ -209,13 +232,19 @@ impl Delivery {
         if targets::has(&kind) {
             // What it speaks of may have been delivered a moment ago.
             parts.settler.flush().await;
-            targets::for_network(&parts.store, &parts.network, &item.chat, &mut kind)
+            targets::for_network(&parts.store, &parts.network, item, &mut kind)
                 .await
                 .map_err(|error| Failure::temporary(error.to_string()))?;
         }
+        if let Kind::Retract { target } = &kind
+            && target.by.is_some()
+            && !targets::is_own(item, target)
+        {
+            let sentence = Sentence::new("core.not-yours");
+            return Err(Failure::permanent(Condition::Forbidden, sentence, "a message of another"));
+        }
         let can: Capabilities = parts.adapter.capabilities(Some(&item.chat));
-        if undo::is_change(item) && can.batch.is_some() && self.spent(row).await {
-            // It was worked into what it speaks of after this copy was read.
+        if self.worked_in(row, item).await {
             return Ok(None);
         }
         if let Kind::Retract { target } = &kind
@@ -228,7 +257,7 @@ impl Delivery {
             let sentence = Sentence::new("core.cannot-retract").with("network", parts.descriptor.name);
             // Nothing failed that an admin could mend: it is no dead letter.
             parts.metrics.lost(&parts.network, "retraction");
-            let told = self.told(row.id, item, Condition::PolicyViolation, &sentence);
+            let told = self.told(row, item, Condition::PolicyViolation, &sentence);
             parts.settler.settle(Settle::Done { id: row.id, ids: Vec::new() }, told).await;
             return Ok(None);
         }
@@ -274,7 +303,7 @@ impl Delivery {
             Failure::Permanent { condition, sentence, detail } => {
                 info!(network = %parts.network, event = %first.id, %condition, detail, "not delivered");
                 for (row, item) in carried {
-                    let told = self.told(row.id, item, condition, &sentence);
+                    let told = self.told(row, item, condition, &sentence);
                     self.bury(row.id, condition, &detail, told).await;
                 }
                 Verdict::Settled
@@ -283,7 +312,7 @@ impl Delivery {
                 info!(network = %parts.network, event = %first.id, detail, "given up");
                 let sentence = Sentence::new("core.given-up").with("network", parts.descriptor.name);
                 for (row, item) in carried {
-                    let told = self.told(row.id, item, condition, &sentence);
+                    let told = self.told(row, item, condition, &sentence);
                     self.bury(row.id, condition, &detail, told).await;
                 }
                 Verdict::Settled
@@ -299,10 +328,11 @@ impl Delivery {
                 let notices = u32::try_from(due).unwrap_or(u32::MAX).max(first.notices);
                 for (n, (row, item)) in carried.iter().enumerate() {
                     let outcome = Settle::Retry { id: row.id, attempts, next_try, error: detail.clone(), notices };
-                    let told = (n == 0 && notices > first.notices).then(|| {
-                        let sentence = Sentence::new("core.still-trying").with("network", parts.descriptor.name);
-                        event::failed(&parts.network, row.id, item, condition, sentence, true)
-                    });
+                    let sentence = Sentence::new("core.still-trying").with("network", parts.descriptor.name);
+                    let due = (n == 0 && notices > first.notices).then_some(&sentence);
+                    let told = due
+                        .filter(|_| wants_to_hear(item))
+                        .map(|due| event::failed(&parts.network, row.id, item, condition, due.clone(), true));
                     parts.settler.settle(outcome, told.into_iter().collect()).await;
                 }
                 Verdict::Again { next_try, notices }
@@ -311,8 +341,11 @@ impl Delivery {
     }
 
     /// What the sender of an item that failed for good hears.
-    fn told(&self, id: EventId, item: &Item, condition: Condition, sentence: &Sentence) -> Vec<NewEvent> {
-        let (network, now) = (&self.0.network, self.0.clock.now());
+    fn told(&self, row: &Queued, item: &Item, condition: Condition, sentence: &Sentence) -> Vec<NewEvent> {
+        if !wants_to_hear(item) {
+            return Vec::new();
+        }
+        let (network, id, now) = (&self.0.network, row.id, self.0.clock.now());
         let mut told = vec![event::failed(network, id, item, condition, sentence.clone(), false)];
         told.extend(event::failed_correction(network, id, item, condition, sentence.clone(), now));
         if matches!(item.kind, Kind::Retract { .. }) {
@@ -358,6 +391,11 @@ impl Delivery {
         }
         wait.mul_f64(0.8 + 0.4 * rand::random::<f64>())
     }
+}
+
+/// Whether the sender of an item hears of its failure. Not where they said nothing: that they have read something.
+fn wants_to_hear(item: &Item) -> bool {
+    !matches!(item.kind, Kind::Displayed { .. })
 }
 
 fn speaker(item: &Item) -> Option<&portway_bridges::api::UserId> {

@@ -6,7 +6,7 @@ use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, Pers
 
 use super::item::{Item, Meta, Speaker};
 use super::{key, stored};
-use crate::store::{Direction, NewEvent};
+use crate::store::{Consent, Direction, NewEvent};
 
 /// The row of an item that goes to the network.
 #[must_use]
@@ -17,7 +17,8 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         Speaker::Gateway => String::new(),
     };
     let meta = &item.meta;
-    let dedupe = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes(), item.at));
+    let resent = meta.id.as_deref().map(|id| key::resent(id, format!("{:?}", item.kind).as_bytes()));
+    let (dedupe, dedupe_for) = resent.map_or((None, None), |(key, until)| (Some(key), until));
     let mut ids: Vec<String> = meta.id.iter().cloned().collect();
     ids.extend(meta.origin_id.iter().filter(|origin| Some(*origin) != meta.id.as_ref()).cloned());
     NewEvent {
@@ -26,13 +27,22 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
         chat: key::chat(&item.chat),
         sender,
         dedupe,
+        dedupe_for,
         ids,
+        about: about(&item.kind),
         reply_to: meta.from.clone(),
         body: stored::write(item),
         archive: false,
         at: item.at,
         original: None,
+        consent: if speaks(item) { Consent::Given } else { Consent::Free },
     }
+}
+
+/// Whether a user says something to somebody, and so wants to hear of them. What a client sends by itself does not count.
+fn speaks(item: &Item) -> bool {
+    let by_itself = matches!(item.kind, Kind::Failed(_) | Kind::Delivered { .. } | Kind::Displayed { .. });
+    matches!((&item.chat, &item.speaker), (Chat::Direct { .. }, Speaker::User { .. })) && !by_itself
 }
 
 /// The item of an event that came from the network.
@@ -49,7 +59,13 @@ pub fn from_inbound(inbound: &Inbound) -> Item {
 
 /// The row of an event that came from the network.
 #[must_use]
-pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Option<Vec<u8>>) -> NewEvent {
+pub fn to_xmpp(
+    network: &Arc<str>,
+    inbound: &Inbound,
+    item: &Item,
+    original: Option<Vec<u8>>,
+    consent: Consent,
+) -> NewEvent {
     let id = inbound.id.as_ref().map(ToString::to_string);
     let mut ids: Vec<String> = id.iter().cloned().collect();
     ids.extend(inbound.other_ids.iter().map(ToString::to_string).filter(|other| Some(other) != id.as_ref()));
@@ -59,12 +75,15 @@ pub fn to_xmpp(network: &Arc<str>, inbound: &Inbound, item: &Item, original: Opt
         chat: key::chat(&inbound.chat),
         sender: key::person(&inbound.sender),
         dedupe: id,
+        dedupe_for: None,
         ids,
+        about: about(&inbound.kind),
         reply_to: None,
         body: stored::write(item),
         archive: in_history(item),
         at: inbound.at,
         original,
+        consent,
     }
 }
 
@@ -87,6 +106,8 @@ pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Vec
             | Kind::Edit { .. }
             | Kind::Reaction { .. }
             | Kind::Retract { .. }
+            | Kind::Moderate { .. }
+            | Kind::Displayed { .. }
             | Kind::File(_)
             | Kind::Location { .. },
         ) => followups
@@ -154,13 +175,6 @@ pub fn failed_in_words(
 
 /// The row of an item of our own making that goes to XMPP.
 fn own(network: &Arc<str>, item: &Item) -> NewEvent {
-    let mut ids = Vec::new();
-    let archive = in_history(item);
-    if archive {
-        ids.extend(item.meta.remote_id.iter().cloned());
-        ids.extend(item.meta.id.iter().cloned());
-        ids.extend(item.meta.origin_id.iter().filter(|id| Some(*id) != item.meta.id.as_ref()).cloned());
-    }
     NewEvent {
         network: network.to_string(),
         direction: Direction::ToXmpp,
@@ -170,12 +184,29 @@ fn own(network: &Arc<str>, item: &Item) -> NewEvent {
             _ => String::new(),
         },
         dedupe: None,
-        ids,
+        dedupe_for: None,
+        ids: Vec::new(),
+        // The reflection of a message stands for the message, whose ids lead to what came from the user.
+        about: item.meta.remote_id.clone().or_else(|| about(&item.kind)),
         reply_to: None,
         body: stored::write(item),
-        archive,
+        archive: in_history(item),
         at: item.at,
         original: None,
+        consent: Consent::Free,
+    }
+}
+
+/// The id of what an item speaks of, if it is no message of its own.
+fn about(kind: &Kind) -> Option<String> {
+    match kind {
+        Kind::Edit { target, .. }
+        | Kind::Reaction { target, .. }
+        | Kind::Retract { target }
+        | Kind::Moderate { target, .. }
+        | Kind::Delivered { target }
+        | Kind::Displayed { target } => target.id.as_ref().map(ToString::to_string),
+        _ => None,
     }
 }
 

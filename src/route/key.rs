@@ -1,15 +1,16 @@
 //! Keys of chats and of the duplicate guard, as the store sees them.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use portway_bridges::api::{Chat, PersonId, RoomId, Timestamp};
+use portway_bridges::api::{Chat, PersonId, RoomId};
 use sha2::{Digest, Sha256};
 
 /// Under this length an id may have been counted by the client (`1`, `2`, …) and come again after its restart.
 const UNGUESSABLE: usize = 16;
 
-/// How long a short id counts as the same message, in milliseconds.
-const SHORT_ID_WINDOW: i64 = 120_000;
+/// How long a short id counts as the same message.
+const SHORT_ID_WINDOW: Duration = Duration::from_secs(120);
 
 /// The key of a chat. Different chats have different keys: every part is escaped.
 #[must_use]
@@ -55,6 +56,12 @@ pub fn of_user(user: &portway_bridges::api::UserId) -> String {
     key
 }
 
+/// The key of what the gateway itself says to a user.
+#[must_use]
+pub fn gateway(user: &portway_bridges::api::UserId) -> String {
+    of_user(user).replacen("d/", "g/", 1)
+}
+
 /// The chat of a key of two that [`chat`] made. `None` for the key of a room.
 #[must_use]
 pub fn read_direct(key: &str) -> Option<Chat> {
@@ -75,23 +82,28 @@ pub fn person(person: &PersonId) -> String {
     key
 }
 
-/// The key by which a message from XMPP is recognised if its client sends it again: its id and a hash of what it says.
+/// The person of a key that [`person`] made. `None` for the key of a user.
+#[must_use]
+pub fn read_person(key: &str) -> Option<PersonId> {
+    let (local, server) = key.split_once('%')?;
+    PersonId::new(&unpart(local)?, &unpart(server)?).ok()
+}
+
+/// The key by which a message from XMPP is recognised if its client sends it again, and for how long where that is not for
+/// ever: its id and a hash of what it says.
 ///
 /// Clients reuse ids, so the id alone would swallow messages. A short id may be a counter that started over, and the same
 /// words may be said twice, so such a message is the same only within two minutes.
 #[must_use]
-pub fn resent(id: &str, content: &[u8], at: Timestamp) -> String {
+pub fn resent(id: &str, content: &[u8]) -> (String, Option<Duration>) {
     let hash = Sha256::digest(content);
     let mut key = String::with_capacity(id.len() + 40);
-    if id.len() < UNGUESSABLE {
-        let _ = write!(key, "{}/", at.0.div_euclid(SHORT_ID_WINDOW));
-    }
     for byte in &hash[..12] {
         let _ = write!(key, "{byte:02x}");
     }
     key.push('/');
     key.push_str(id);
-    key
+    (key, (id.len() < UNGUESSABLE).then_some(SHORT_ID_WINDOW))
 }
 
 fn unpart(text: &str) -> Option<String> {
@@ -154,11 +166,10 @@ mod tests {
 
     #[test]
     fn a_counted_id_comes_again_later_and_an_unguessable_one_never_does() {
-        let later = Timestamp(SHORT_ID_WINDOW * 10);
-        assert_eq!(resent("1", b"ok", Timestamp(5)), resent("1", b"ok", Timestamp(6)));
-        assert_ne!(resent("1", b"ok", Timestamp(5)), resent("1", b"ok", later));
-        assert_ne!(resent("1", b"ok", Timestamp(5)), resent("1", b"no", Timestamp(5)));
-        let long = "0b6c9b0e-6d6b-4a5f-a6a9-1f0d3f0b8f7e";
-        assert_eq!(resent(long, b"ok", Timestamp(5)), resent(long, b"ok", later));
+        assert_eq!(resent("1", b"ok"), resent("1", b"ok"));
+        assert_eq!(resent("1", b"ok").1, Some(SHORT_ID_WINDOW));
+        assert_ne!(resent("1", b"ok").0, resent("1", b"no").0);
+        assert_ne!(resent("1", b"ok").0, resent("2", b"ok").0);
+        assert_eq!(resent("0b6c9b0e-6d6b-4a5f-a6a9-1f0d3f0b8f7e", b"ok").1, None);
     }
 }

@@ -61,6 +61,15 @@ struct Map {
     /// The newest row that was fed. A lane reads no row beyond it, so that no row is both read by a lane and fed to the
     /// next lane of the same chat.
     fed: Option<EventId>,
+    /// Chats that are emptied on an admin's word.
+    emptied: HashMap<String, Emptied>,
+}
+
+/// An admin's word about a chat: what was committed until then does not go out.
+#[derive(Clone)]
+struct Emptied {
+    until: Timestamp,
+    by: String,
 }
 
 /// What a user does beside their lines.
@@ -83,6 +92,8 @@ impl Hint {
 struct Lane {
     rows: Mutex<Rows>,
     arrived: Notify,
+    /// What waits for its next try, or for further lines, goes out now.
+    hurry: Notify,
 }
 
 #[derive(Default)]
@@ -153,6 +164,46 @@ impl Lanes {
         if let Some(lane) = lane {
             lane.arrived.notify_one();
         }
+    }
+
+    /// Sends now what waits in a chat for its next try, or for further lines. False where nothing of it is under way.
+    pub fn hurry(&self, chat: &str) -> bool {
+        let lane = self.map().lanes.get(chat).cloned();
+        lane.inspect(|lane| lane.hurry.notify_one()).is_some()
+    }
+
+    /// Takes out of a chat what waits in it: each sender is told, and the events become dead letters with the name of
+    /// whoever wanted it so. What the network is being given at this moment is not called back. False where too many chats
+    /// are being emptied already.
+    pub fn empty(&self, chat: &str, now: Timestamp, by: &str) -> bool {
+        {
+            let mut map = self.map();
+            let Map { emptied, lanes, .. } = &mut *map;
+            if emptied.len() >= MAX_HINTS {
+                emptied.retain(|chat, _| lanes.contains_key(chat));
+            }
+            if map.emptied.len() >= MAX_HINTS && !map.emptied.contains_key(chat) {
+                return false;
+            }
+            map.emptied.insert(chat.to_owned(), Emptied { until: now, by: by.to_owned() });
+            if let Some(lane) = map.lanes.get(chat) {
+                lane.arrived.notify_one();
+                lane.hurry.notify_one();
+            }
+        }
+        self.wake();
+        true
+    }
+
+    /// Who has had these rows taken out. A row that came later ends it.
+    fn emptied(&self, chat: &str, rows: &[Queued]) -> Option<String> {
+        let mut map = self.map();
+        let emptied = map.emptied.get(chat)?;
+        if rows.first().is_some_and(|row| row.committed <= emptied.until) {
+            return Some(emptied.by.clone());
+        }
+        map.emptied.remove(chat);
+        None
     }
 
     /// Feeds the lanes until the stop signal, first with what was left by an earlier run.
@@ -232,7 +283,7 @@ impl Lanes {
                 Some(batch) => self.collect(&chat, first, batch, &lane).await,
                 None => vec![first],
             };
-            if self.stop.is_cancelled() || (!batch.is_empty() && !self.deliver(batch).await) {
+            if self.stop.is_cancelled() || (!batch.is_empty() && !self.deliver(batch, &chat, &lane).await) {
                 break;
             }
         }
@@ -256,6 +307,7 @@ impl Lanes {
                 }
                 if !rows.more {
                     map.lanes.remove(chat);
+                    map.emptied.remove(chat);
                     return None;
                 }
                 rows.more = false;
@@ -312,7 +364,7 @@ impl Lanes {
         // What was said of the lines: it stays in the store until the waiting ends.
         let mut changes = Vec::new();
         loop {
-            let mut closed = false;
+            let mut closed = self.emptied(chat, &rows).is_some();
             let mut other = None;
             {
                 let mut held = lane.rows();
@@ -366,6 +418,7 @@ impl Lanes {
             tokio::select! {
                 () = tokio::time::sleep(due.since(now)) => {}
                 () = lane.arrived.notified() => {}
+                () = lane.hurry.notified() => break,
                 () = self.stop.cancelled() => return Vec::new(),
             }
         }
@@ -406,12 +459,20 @@ impl Lanes {
     }
 
     /// Delivers until it is settled. False at the stop signal.
-    async fn deliver(&self, mut batch: Vec<Queued>) -> bool {
+    async fn deliver(&self, mut batch: Vec<Queued>, chat: &str, lane: &Lane) -> bool {
         loop {
+            if let Some(by) = self.emptied(chat, &batch) {
+                self.delivery.refuse(&batch, &by).await;
+                return true;
+            }
             let wait = batch[0].next_try.since(self.delivery.now());
             if !wait.is_zero() {
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
+                    () = lane.hurry.notified() => {
+                        batch[0].next_try = self.delivery.now();
+                        continue;
+                    }
                     () = self.stop.cancelled() => return false,
                 }
             }

@@ -4,16 +4,16 @@
 //! ([`Link::write`]). What a lost connection left uncovered is sent again, the very same stanzas in the same order. At
 //! most [`WINDOW`] batches are on their way; everything else stays in the store.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Condition, EventId, Stop, Timestamp};
+use portway_bridges::api::{Chat, Condition, EventId, ItemId, Kind, Stop, Timestamp};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use super::settler::Settler;
-use super::{stored, targets};
+use super::{said, stored, targets};
 use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::store::{Direction, Queued, Settle, Store};
@@ -52,9 +52,21 @@ pub struct Outbox {
     pub stop: Stop,
 }
 
+/// An event on its way.
+struct Row {
+    id: EventId,
+    committed: Timestamp,
+}
+
+/// Of the events that are on their way: the ids of their stanzas beyond their own, by which they are spoken of, too.
+type Flying = HashMap<EventId, Vec<String>>;
+
+/// How many ids of stanzas are remembered of one event.
+const PARTS: usize = 64;
+
 /// A batch on its way.
 struct Sent {
-    rows: Vec<(EventId, Timestamp)>,
+    rows: Vec<Row>,
     stanzas: Vec<OutStanza>,
     ticket: Ticket,
 }
@@ -63,6 +75,7 @@ impl Outbox {
     /// Sends until the stop signal, first what was left by an earlier run.
     pub async fn run(self) {
         let mut cursor = None;
+        let mut flying = Flying::new();
         let mut sent: VecDeque<Sent> = VecDeque::new();
         let mut more = true;
         loop {
@@ -73,7 +86,7 @@ impl Outbox {
                     () = self.stop.cancelled() => return,
                     _ = self.link.wait_up() => {}
                 }
-                match self.next(&mut cursor).await {
+                match self.next(&mut cursor, &mut flying).await {
                     Some((rows, stanzas)) if rows.is_empty() && stanzas.is_empty() => more = false,
                     Some((rows, stanzas)) => {
                         let Some(ticket) = self.write(stanzas.clone()).await else { return };
@@ -84,7 +97,7 @@ impl Outbox {
                 // Take what has come back meanwhile without waiting for it.
                 while let Some(front) = sent.front_mut() {
                     match futures::FutureExt::now_or_never(&mut front.ticket) {
-                        Some(Ok(())) => self.done(&mut sent).await,
+                        Some(Ok(())) => self.done(&mut sent, &mut flying).await,
                         Some(Err(lost)) => {
                             if !self.again(&mut sent, lost).await {
                                 return;
@@ -99,7 +112,7 @@ impl Outbox {
                 biased;
                 () = self.stop.cancelled() => return,
                 result = front(&mut sent), if !sent.is_empty() => match result {
-                    Ok(()) => self.done(&mut sent).await,
+                    Ok(()) => self.done(&mut sent, &mut flying).await,
                     Err(lost) => if !self.again(&mut sent, lost).await { return },
                 },
                 () = self.committed.notified(), if !more => more = true,
@@ -108,7 +121,7 @@ impl Outbox {
     }
 
     /// The next rows and their stanzas; empty where nothing waits, `None` where the store cannot be read.
-    async fn next(&self, cursor: &mut Option<EventId>) -> Option<(Vec<(EventId, Timestamp)>, Vec<OutStanza>)> {
+    async fn next(&self, cursor: &mut Option<EventId>, flying: &mut Flying) -> Option<(Vec<Row>, Vec<OutStanza>)> {
         let rows = match self.store.pending(&self.network, Direction::ToXmpp, None, *cursor, BATCH).await {
             Ok(rows) => rows,
             Err(error) => {
@@ -119,10 +132,13 @@ impl Outbox {
         let mut done = Vec::with_capacity(rows.len());
         let mut stanzas = Vec::with_capacity(rows.len());
         for row in rows {
-            match self.render(&row).await {
-                Ok(rendered) => {
+            match self.render(&row, flying).await {
+                Ok((rendered, parts)) => {
                     stanzas.extend(rendered);
-                    done.push((row.id, row.committed));
+                    done.push(Row { id: row.id, committed: row.committed });
+                    if !parts.is_empty() {
+                        flying.insert(row.id, parts);
+                    }
                 }
                 Err(error) => {
                     error!(network = %self.network, event = %row.id, %error, "an event cannot be rendered");
@@ -136,17 +152,40 @@ impl Outbox {
         Some((done, stanzas))
     }
 
-    async fn render(&self, row: &Queued) -> Result<Vec<OutStanza>, String> {
+    /// The stanzas of an event, and the ids of those that it is known by beside its own.
+    async fn render(&self, row: &Queued, flying: &Flying) -> Result<(Vec<OutStanza>, Vec<String>), String> {
+        if let Some(said) = said::read(&row.body) {
+            return Ok((self.side.say(row.id, &said), Vec::new()));
+        }
         let mut item = stored::read(&row.body).map_err(|error| error.to_string())?;
         if targets::has(&item.kind) {
             self.settler.flush().await;
-            targets::for_xmpp(&self.store, &self.network, &item.chat, &mut item.kind)
-                .await
-                .map_err(|error| error.to_string())?;
+            targets::for_xmpp(&self.store, &self.network, &mut item).await.map_err(|error| error.to_string())?;
+            for target in targets::of(&mut item.kind) {
+                if let Some(parts) = target.event.and_then(|event| flying.get(&event)) {
+                    target.parts = parts.iter().map(|part| ItemId::new(part)).collect();
+                }
+            }
+        }
+        if let (Chat::Room(_), Kind::Retract { target } | Kind::Moderate { target, .. }) = (&item.chat, &item.kind)
+            && let Some(id) = &target.id
+        {
+            let withdrawn = self.store.withdraw(&self.network, &row.chat, id.as_str()).await;
+            withdrawn.map_err(|error| error.to_string())?;
         }
         // A panic in rendering must cost this event only.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.side.render(row.id, &item)))
-            .map_err(|_| "rendering panicked; this is a bug".to_owned())
+        let stanzas = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.side.render(row.id, &item)))
+            .map_err(|_| "rendering panicked; this is a bug".to_owned())?;
+        let mut parts = Vec::new();
+        if matches!(item.kind, Kind::Text(_) | Kind::Edit { .. } | Kind::File(_) | Kind::Location { .. }) {
+            for id in stanzas.iter().filter_map(OutStanza::message_id) {
+                let known = [&item.meta.remote_id, &item.meta.id].iter().any(|known| known.as_deref() == Some(id));
+                if !known && parts.len() < PARTS && !parts.iter().any(|part| part == id) {
+                    parts.push(id.to_owned());
+                }
+            }
+        }
+        Ok((stanzas, parts))
     }
 
     /// Writes a batch; `None` at the stop signal.
@@ -159,12 +198,13 @@ impl Outbox {
     }
 
     /// The oldest batch has arrived.
-    async fn done(&self, sent: &mut VecDeque<Sent>) {
+    async fn done(&self, sent: &mut VecDeque<Sent>, flying: &mut Flying) {
         let Some(batch) = sent.pop_front() else { return };
         let now = self.clock.now();
-        for (id, committed) in batch.rows {
+        for Row { id, committed } in batch.rows {
+            let parts = flying.remove(&id).unwrap_or_default();
             self.metrics.delivered(&self.network, Direction::ToXmpp, now.since(committed));
-            self.settler.settle(Settle::Done { id, ids: Vec::new() }, Vec::new()).await;
+            self.settler.settle(Settle::Done { id, ids: parts }, Vec::new()).await;
         }
     }
 

@@ -7,11 +7,14 @@ use portway_bridges::api::{
     Accepted, Adapter, Availability, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId,
     Kind, Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId, Whereabouts,
 };
+use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::item::Speaker;
-use super::{event, key, router::Router};
+use super::{consent, event, key, router::Router};
 use crate::clock::Clock;
+use crate::command::House;
+use crate::command::house::Policy;
 use crate::identity::{Access, Directory, Rules};
 use crate::observe::Metrics;
 use crate::store::{Direction, NewBatch, Store, StoreError};
@@ -35,6 +38,10 @@ pub struct Port {
     pub access: Arc<Access>,
     /// Who is kept out.
     pub rules: Arc<Rules>,
+    /// What users have chosen.
+    pub house: Arc<House>,
+    /// How many signals may be looked at.
+    pub looking: Arc<Semaphore>,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The faces.
@@ -53,7 +60,21 @@ impl CorePort for Port {
     }
 
     fn signal(&self, inbound: Inbound) {
-        self.side.signal(&event::from_inbound(&inbound));
+        let Chat::Direct { user, person } = inbound.chat.clone() else {
+            return self.side.signal(&event::from_inbound(&inbound));
+        };
+        // What is known without asking the store keeps the order of signals.
+        if self.house.delivers(&user) {
+            return self.side.signal(&event::from_inbound(&inbound));
+        }
+        let Ok(permit) = self.looking.clone().try_acquire_owned() else { return };
+        let (house, side) = (self.house.clone(), self.side.clone());
+        tokio::spawn(async move {
+            if matches!(heard(&house, &user, &person).await, Ok(true)) {
+                side.signal(&event::from_inbound(&inbound));
+            }
+            drop(permit);
+        });
     }
 
     fn available(&self, person: &PersonId, availability: Availability) {
@@ -123,7 +144,11 @@ impl CorePort for Port {
 
     fn may_reach<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
         // Without the store there is no saying; what is submitted is looked at again.
-        async move { !matches!(self.rules.between(user, person).await, Ok(Some(_))) }.boxed()
+        async move {
+            !matches!(self.rules.between(user, person).await, Ok(Some(_)))
+                && !matches!(self.refused(user, person).await, Ok(true))
+        }
+        .boxed()
     }
 
     fn is_user<'a>(&'a self, person: &'a PersonId, user: &'a UserId) -> BoxFuture<'a, bool> {
@@ -163,7 +188,19 @@ impl CorePort for Port {
     }
 }
 
+/// Whether a user hears of a person now, without being asked.
+async fn heard(house: &House, user: &UserId, person: &PersonId) -> Result<bool, StoreError> {
+    let policy = house.policy(house.choices(user).await?.as_ref());
+    Ok(policy == Policy::Deliver || consent::knows(house, user, person).await?)
+}
+
 impl Port {
+    /// Whether a user wants to hear nothing of strangers, and the person is one.
+    async fn refused(&self, user: &UserId, person: &PersonId) -> Result<bool, StoreError> {
+        let policy = self.house.policy(self.house.choices(user).await?.as_ref());
+        Ok(policy == Policy::Refuse && !consent::knows(&self.house, user, person).await?)
+    }
+
     async fn linked(&self, person: &PersonId, user: &UserId) -> Result<bool, StoreError> {
         let link = self.store.link_of(&self.network, &self.adapter.print_person(person)).await?;
         Ok(link.is_some_and(|link| link.user == user.to_string()))
@@ -221,7 +258,8 @@ impl Port {
                 item.meta.id = message.source_ids.first().cloned();
                 item.meta.to = message.reply_to;
             }
-            batch.events.push(event::to_xmpp(&self.network, inbound, &item, original.take()));
+            let consent = consent::of_event(&self.house, inbound, &item).await.map_err(closed)?;
+            batch.events.push(event::to_xmpp(&self.network, inbound, &item, original.take(), consent));
         }
         for inbound in &submission.events {
             self.directory.seen(Ok(inbound.sender.clone()), inbound.sender_name.clone());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portway_bridges::api::{Adapter, Condition, Descriptor, Failed, Kind, Sentence, Stop};
+use portway_bridges::api::{Adapter, Chat, Condition, Descriptor, Failed, Kind, Sentence, Stop, UserId};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -12,11 +12,12 @@ use super::deliver::{Delivery, Parts};
 use super::item::{Item, Speaker};
 use super::lane::Lanes;
 use super::outbox::Outbox;
+use super::said::{self, Said};
 use super::settler::Settler;
 use super::{event, key};
 use crate::clock::Clock;
 use crate::observe::Metrics;
-use crate::store::{Direction, NewBatch, NewEvent, Store};
+use crate::store::{Direction, NewBatch, NewEvent, Reason, Store};
 use crate::text::Catalogue;
 use crate::xmpp::XmppSide;
 use crate::xmpp::stream::Link;
@@ -44,6 +45,7 @@ struct Inner {
     intake: mpsc::Sender<Item>,
     lanes: Arc<Lanes>,
     to_xmpp: Arc<Notify>,
+    turned_away: Notify,
 }
 
 /// What a router is made of.
@@ -106,6 +108,7 @@ impl Router {
             intake: sender,
             lanes,
             to_xmpp,
+            turned_away: Notify::new(),
         }));
         (
             router,
@@ -149,8 +152,11 @@ impl Router {
         let wake = batch.events.iter().any(|event| event.direction == Direction::ToXmpp);
         let wake_lanes = batch.events.iter().any(|event| event.direction == Direction::ToNetwork);
         let result = self.0.store.commit(batch).await?;
-        if wake {
+        if wake || result.more_to_xmpp {
             self.0.to_xmpp.notify_one();
+        }
+        if result.turned_away {
+            self.0.turned_away.notify_one();
         }
         if wake_lanes {
             self.0.lanes.wake();
@@ -163,8 +169,64 @@ impl Router {
         self.0.lanes.wake();
     }
 
+    /// The gateway itself says something to a user. Returns when it is on disk: a server that is away gets it later.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`] where the store cannot take it.
+    pub async fn say(&self, user: &UserId, text: String) -> Result<(), crate::store::StoreError> {
+        let row = said::row(&self.0.network, &Said { user: user.clone(), text, at: self.0.clock.now(), asks: false });
+        self.submit(NewBatch { events: vec![row], ..NewBatch::default() }).await.map(|_| ())
+    }
+
+    /// The user of a chat of two wants to hear of the person: what was held goes out. Says how much that was.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn welcome(&self, chat: &Chat) -> Result<u64, crate::store::StoreError> {
+        let released = self.0.store.welcome(&self.0.network, &key::chat(chat)).await?;
+        if released > 0 {
+            self.0.to_xmpp.notify_one();
+        }
+        Ok(released)
+    }
+
+    /// A user does not want to hear of a person, or (`None`) of any of the strangers whose words are held, or cannot be
+    /// asked: they go back. Says how many words that were.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn turn_away(
+        &self,
+        user: &UserId,
+        chat: Option<&Chat>,
+        reason: Reason,
+    ) -> Result<u64, crate::store::StoreError> {
+        let (of_user, chat) = (key::of_user(user), chat.map(key::chat));
+        let turned = self.0.store.turn_away(&self.0.network, &of_user, chat.as_deref(), reason).await?;
+        if turned > 0 {
+            self.0.turned_away.notify_one();
+        }
+        Ok(turned)
+    }
+
+    /// Waits until something was turned away since the last time.
+    pub async fn something_turned_away(&self) {
+        self.0.turned_away.notified().await;
+    }
+
+    /// Tries now what waits for its next try in the chat with this key. False where nothing of it is under way.
+    pub fn hurry(&self, chat: &str) -> bool {
+        self.0.lanes.hurry(chat)
+    }
+
+    /// Takes what waits in the chat with this key out of the queue, on the word of `by`. Each sender is told; it can be seen,
+    /// and tried again, among the dead letters. False where too many chats are being emptied already.
+    pub fn empty(&self, chat: &str, by: &str) -> bool {
+        self.0.lanes.empty(chat, self.0.clock.now(), by)
+    }
+
     /// The XMPP side sent a message of ours back with an error: its sender on the network is told.
-    pub async fn bounced(&self, chat: &portway_bridges::api::Chat, id: &str, condition: Condition, text: Option<&str>) {
+    pub async fn bounced(&self, chat: &Chat, id: &str, condition: Condition, text: Option<&str>) {
         let key = key::chat(chat);
         let found = match self.0.store.find_message(&self.0.network, &key, id).await {
             Ok(found) => found,
@@ -191,20 +253,20 @@ impl Router {
     }
 
     /// A user is writing, or has stopped: lines of a batch that wait for one another wait on.
-    pub fn writing(&self, chat: &portway_bridges::api::Chat, active: bool) {
+    pub fn writing(&self, chat: &Chat, active: bool) {
         let now = self.0.clock.now();
         let until = if active { now.after(WRITING) } else { now };
         self.0.lanes.writing(&key::chat(chat), now, until);
     }
 
     /// A user has sent a line: they are not writing it any more, but it is still on its way to the others.
-    pub fn said(&self, chat: &portway_bridges::api::Chat) {
+    pub fn said(&self, chat: &Chat) {
         let now = self.0.clock.now();
         self.0.lanes.said(&key::chat(chat), now, now.after(ARRIVES));
     }
 
     /// A user went offline towards a contact: what waits for further lines goes out.
-    pub fn left(&self, chat: &portway_bridges::api::Chat) {
+    pub fn left(&self, chat: &Chat) {
         self.0.lanes.left(&key::chat(chat), self.0.clock.now());
     }
 
@@ -231,6 +293,9 @@ impl Router {
                         metrics.accepted(&network, Direction::ToNetwork, committed.duplicate);
                     }
                     self.0.lanes.wake();
+                    if result.more_to_xmpp {
+                        self.0.to_xmpp.notify_one();
+                    }
                 }
                 Err(error) => {
                     error!(%network, %error, "messages from XMPP cannot be stored; their senders are told");

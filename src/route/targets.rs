@@ -1,12 +1,43 @@
 //! From the id that one side wrote to the id that the other side knows.
 
-use portway_bridges::api::{Chat, ItemId, Kind, Target};
+use portway_bridges::api::{Chat, ItemId, Kind, Target, UserId};
 
+use super::item::{Item, Speaker};
 use super::key;
-use crate::store::{Direction, Store, StoreError};
+use crate::store::{Direction, Message, Store, StoreError};
+
+/// How many edits of edits are followed to the message that was said first.
+const STEPS: usize = 64;
+
+/// A chat of a network, and its store.
+struct Place<'a> {
+    store: &'a Store,
+    network: &'a str,
+    chat: String,
+}
+
+impl Place<'_> {
+    async fn find(&self, id: &ItemId) -> Result<Option<Message>, StoreError> {
+        self.store.find_message(self.network, &self.chat, id.as_str()).await
+    }
+
+    /// The message that was said first, where an event was found that only speaks of it: an edit has ids of its own, and
+    /// clients name either.
+    async fn root(&self, found: Message) -> Result<Message, StoreError> {
+        let mut found = found;
+        for _ in 0..STEPS {
+            let Some(about) = &found.about else { break };
+            let Some(earlier) = self.find(&ItemId::new(about)).await?.filter(|earlier| earlier.id < found.id) else {
+                break;
+            };
+            found = earlier;
+        }
+        Ok(found)
+    }
+}
 
 /// The targets that an event speaks of.
-fn targets(kind: &mut Kind) -> Vec<&mut Target> {
+pub fn of(kind: &mut Kind) -> Vec<&mut Target> {
     match kind {
         Kind::Text(text) => text.reply.iter_mut().collect(),
         Kind::File(file) => file.reply.iter_mut().collect(),
@@ -36,42 +67,139 @@ pub fn has(kind: &Kind) -> bool {
 
 /// Rewrites the targets of an event that goes to the network: from the ids of stanzas to the network's own.
 ///
+/// Nobody edits what another has said: then the target loses its id, and the edit is said anew.
+///
 /// # Errors
 /// [`StoreError`] where the store cannot be read.
-pub async fn for_network(store: &Store, network: &str, chat: &Chat, kind: &mut Kind) -> Result<(), StoreError> {
-    let chat = key::chat(chat);
-    for target in targets(kind) {
+pub async fn for_network(store: &Store, network: &str, item: &Item, kind: &mut Kind) -> Result<(), StoreError> {
+    let place = Place { store, network, chat: key::chat(&item.chat) };
+    let (edit, read) = (matches!(kind, Kind::Edit { .. }), matches!(kind, Kind::Displayed { .. }));
+    for (n, target) in of(kind).into_iter().enumerate() {
         let Some(id) = target.id.take() else { continue };
-        let Some(found) = store.find_message(network, &chat, id.as_str()).await? else { continue };
+        let Some(found) = place.find(&id).await? else { continue };
+        // What was read is the edit itself.
+        let found = if read { found } else { place.root(found).await? };
         target.event = Some(found.id);
+        target.by = by(&found);
+        if edit && n == 0 && !is_own(item, target) {
+            continue;
+        }
         let ids = match found.direction {
             Direction::ToNetwork => found.remote_ids,
-            Direction::ToXmpp => found.source_ids,
+            Direction::ToXmpp => found.source_ids.into_iter().take(1).collect(),
         };
-        target.id = ids.first().map(|id| ItemId::new(id));
+        let mut ids = ids.iter().map(|id| ItemId::new(id));
+        target.id = ids.next();
+        target.parts = ids.collect();
     }
     Ok(())
 }
 
+/// Whether an item speaks of what its own speaker has said. What is not known is nobody's.
+#[must_use]
+pub fn is_own(item: &Item, target: &Target) -> bool {
+    match (&item.speaker, &target.by) {
+        (Speaker::User { id, .. }, Some(Err(user))) => id == user,
+        (Speaker::Person { id, .. }, Some(Ok(person))) => id == person,
+        // The account of a user on the network speaks for them in their chats of two.
+        (Speaker::User { .. }, Some(Ok(who))) => match &item.chat {
+            Chat::Direct { person, .. } => who != person,
+            Chat::Room(_) => false,
+        },
+        _ => false,
+    }
+}
+
 /// Rewrites the targets of an event that goes to XMPP: from the network's ids to those of stanzas.
 ///
-/// In a room they are the same, because the network's id is the stable stanza-id. In a chat of two, a message of the
-/// user's own is known by the id that its client gave: its origin-id where it had one (XEP-0444, XEP-0461).
+/// In a room they are the same, because the network's id is the stable stanza-id; only an edit names the id that the
+/// message's own client gave to it (XEP-0308). In a chat of two, a message of the user's own is known by the id that its
+/// client gave: answers and reactions name its origin-id where it had one (XEP-0444, XEP-0461), everything else its `id`.
+///
+/// What a chat of two has not seen has no id there.
+///
+/// Who takes back what another has said moderates the room (XEP-0425); in a chat of two there is no such thing, and the
+/// target loses its id, as does that of an edit by somebody else.
 ///
 /// # Errors
 /// [`StoreError`] where the store cannot be read.
-pub async fn for_xmpp(store: &Store, network: &str, chat: &Chat, kind: &mut Kind) -> Result<(), StoreError> {
-    if matches!(chat, Chat::Room(_)) {
+pub async fn for_xmpp(store: &Store, network: &str, item: &mut Item) -> Result<(), StoreError> {
+    let place = Place { store, network, chat: key::chat(&item.chat) };
+    let direct = matches!(item.chat, Chat::Direct { .. });
+    let mut kind = item.kind.clone();
+    if let Kind::Displayed { target } = &mut kind {
+        if direct {
+            displayed(&place, item, target).await?;
+        }
+        item.kind = kind;
         return Ok(());
     }
-    let chat = key::chat(chat);
-    for target in targets(kind) {
-        let Some(id) = &target.id else { continue };
-        let Some(found) = store.find_message(network, &chat, id.as_str()).await? else { continue };
-        target.event = Some(found.id);
-        if found.direction == Direction::ToNetwork {
-            target.id = found.source_ids.last().map(|id| ItemId::new(id));
+    let (edit, retraction) = (matches!(kind, Kind::Edit { .. }), matches!(kind, Kind::Retract { .. }));
+    let stable = matches!(kind, Kind::Text(_) | Kind::File(_) | Kind::Reaction { .. });
+    for (n, target) in of(&mut kind).into_iter().enumerate() {
+        let Some(id) = target.id.clone() else { continue };
+        let Some(found) = place.find(&id).await? else {
+            if direct {
+                // The user has never seen it, and a client drops without a word what it cannot place. (The history that a
+                // room's newcomers are shown may be the network's own, by the same ids.)
+                target.id = None;
+            }
+            continue;
+        };
+        if retraction && direct && found.about.is_some() && found.direction == Direction::ToXmpp {
+            // An edit alone is taken back, and what was there before is not known any more.
+            target.id = None;
+            continue;
         }
+        let found = place.root(found).await?;
+        target.event = Some(found.id);
+        target.by = by(&found);
+        let own = is_own(item, target);
+        if edit && n == 0 && !own || retraction && direct && !own {
+            target.id = None;
+            continue;
+        }
+        let id = match (found.direction, direct) {
+            (Direction::ToXmpp, _) => {
+                target.parts = found.remote_ids.iter().map(|id| ItemId::new(id)).collect();
+                found.source_ids.first()
+            }
+            (Direction::ToNetwork, true) if stable || n > 0 => found.source_ids.last(),
+            (Direction::ToNetwork, true) => found.source_ids.first(),
+            (Direction::ToNetwork, false) if edit && n == 0 => found.source_ids.first(),
+            (Direction::ToNetwork, false) => found.remote_ids.first(),
+        };
+        target.id = id.map(|id| ItemId::new(id)).or_else(|| target.id.take());
     }
+    if let Kind::Retract { target } = &kind
+        && !direct
+        && target.by.is_some()
+        && !is_own(item, target)
+    {
+        kind = Kind::Moderate { target: target.clone(), reason: None };
+    }
+    item.kind = kind;
     Ok(())
+}
+
+/// The last message of the other one up to the event that was read: clients know no marks on anything else.
+async fn displayed(place: &Place<'_>, item: &Item, target: &mut Target) -> Result<(), StoreError> {
+    let Some(id) = target.id.take() else { return Ok(()) };
+    let Some(up_to) = place.find(&id).await? else { return Ok(()) };
+    let read = match item.speaker {
+        Speaker::User { .. } => Direction::ToXmpp,
+        Speaker::Person { .. } | Speaker::Gateway => Direction::ToNetwork,
+    };
+    let last = place.store.last_said(place.network, &place.chat, read, up_to.id).await?;
+    target.event = last.as_ref().map(|last| last.id);
+    target.id = last.and_then(|last| last.source_ids.first().map(|id| ItemId::new(id)));
+    Ok(())
+}
+
+/// Who said a message.
+fn by(message: &Message) -> Option<Result<portway_bridges::api::PersonId, UserId>> {
+    match message.direction {
+        Direction::ToNetwork => UserId::parse(&message.sender).ok().map(Err),
+        Direction::ToXmpp => key::read_person(&message.sender).map(Ok),
+    }
 }

@@ -10,6 +10,7 @@ use super::model::{
     BatchResult, Committed, DeadLetter, Direction, Identity, IdentityKind, Message, NewBatch, NewEvent, OccupantRow,
     PendingLane, Pruned, QueueDepth, Queued, Retention, Settle, StoreError, TouchResult,
 };
+use super::strangers::Strangers;
 
 /// The result of an operation.
 pub type Outcome<T> = Result<T, StoreError>;
@@ -18,7 +19,7 @@ pub type Outcome<T> = Result<T, StoreError>;
 pub type Copying = Box<dyn FnOnce() -> Outcome<()> + Send>;
 
 /// A database engine. Methods that write are called inside a transaction, each within a savepoint of its own.
-pub trait Backend: Accounts + Send {
+pub trait Backend: Accounts + Strangers + Send {
     /// Begins a transaction.
     fn begin(&mut self) -> Outcome<()>;
     /// Commits it: when this returns, it is on disk.
@@ -53,6 +54,16 @@ pub trait Backend: Accounts + Send {
     ) -> Outcome<Vec<PendingLane>>;
     /// See [`super::Store::find_message`].
     fn find_message(&mut self, network: &str, chat: &str, id: &str) -> Outcome<Option<Message>>;
+    /// See [`super::Store::withdraw`].
+    fn withdraw(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()>;
+    /// See [`super::Store::last_said`].
+    fn last_said(
+        &mut self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>>;
     /// See [`super::Store::message`].
     fn message(&mut self, id: EventId) -> Outcome<Option<Message>>;
     /// See [`super::Store::history`].

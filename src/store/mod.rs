@@ -2,12 +2,14 @@
 //!
 //! [`Store`] is what the rest of the gateway calls: each method is one domain operation, atomic, and returns when it is
 //! on disk. [`backend::Backend`] is what a database engine implements; [`sqlite`] is the one there is. [`worker`] runs
-//! many operations in one transaction. [`accounts`] is the part about users and what belongs to them.
+//! many operations in one transaction. [`accounts`] is the part about users and what belongs to them, [`strangers`] the one
+//! about what is held until a user agrees to it.
 
 pub mod accounts;
 pub mod backend;
 pub mod model;
 pub mod sqlite;
+pub mod strangers;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ pub use self::accounts::{AvatarRow, Forgotten, LinkRow, Linked, Proof, Rule, Sub
 use self::backend::{Backend, Outcome};
 pub use self::model::*;
 use self::sqlite::Sqlite;
+pub use self::strangers::{HeldChat, TurnedAway};
 use self::worker::{Counters, Worker};
 use crate::clock::Clock;
 
@@ -179,6 +182,31 @@ impl Store {
         self.read(move |db| db.find_message(&network, &chat, &id)).await
     }
 
+    /// What was said under this id in a room, or stands there for it, is shown to no newcomer any more: it was taken back.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn withdraw(&self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        let (network, chat, id) = (network.to_owned(), chat.to_owned(), id.to_owned());
+        self.write(move |db| db.withdraw(&network, &chat, &id)).await
+    }
+
+    /// The newest event of one way in a chat, up to the one with this number, that is a message of its own
+    /// ([`NewEvent::about`] is none) and has an id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_said(
+        &self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        let (network, chat) = (network.to_owned(), chat.to_owned());
+        self.read(move |db| db.last_said(&network, &chat, direction, up_to)).await
+    }
+
     /// An event by its number.
     ///
     /// # Errors
@@ -300,6 +328,19 @@ impl Store {
     pub async fn kv_put(&self, network: &str, key: &str, value: Option<Vec<u8>>) -> Outcome<()> {
         let (network, key) = (network.to_owned(), key.to_owned());
         self.write(move |db| db.kv_put(&network, &key, value.as_deref())).await
+    }
+
+    /// Removes a value of a network's own small storage if it is this one yet.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn kv_remove(&self, network: &str, key: &str, value: &[u8]) -> Outcome<()> {
+        let (network, key, value) = (network.to_owned(), key.to_owned(), value.to_owned());
+        self.write(move |db| match db.kv_get(&network, &key)? {
+            Some(found) if found == value => db.kv_put(&network, &key, None),
+            _ => Ok(()),
+        })
+        .await
     }
 
     /// Values whose key starts with `prefix` and is greater than `after`, by key, at most `limit`.

@@ -27,9 +27,14 @@ pub struct NewEvent {
     /// The key of the duplicate guard: an event of the same chat and sender with the same key is a duplicate. `None`:
     /// never a duplicate.
     pub dedupe: Option<String>,
+    /// For how long the key counts, by the time at which things were said; `None`: for ever.
+    pub dedupe_for: Option<Duration>,
     /// The ids by which later events may speak of this one (stanza id, origin-id, event id, Message-ID), the main one
     /// first. Looked up by [`Store::find_message`](super::Store::find_message) within the chat.
     pub ids: Vec<String>,
+    /// For what is no message of its own (an edit, a reaction, a mark of reading): an id of the event that it speaks of,
+    /// in the same chat.
+    pub about: Option<String>,
     /// To whom a failure is told that comes to light after the body has gone; opaque here.
     pub reply_to: Option<String>,
     /// The event itself, as `route` wrote it.
@@ -40,6 +45,73 @@ pub struct NewEvent {
     pub at: Timestamp,
     /// The wire item as it came, kept for the retention time.
     pub original: Option<Vec<u8>>,
+    /// What it has to do with whether the chat's user wants to hear of the person.
+    pub consent: Consent,
+}
+
+/// What an event has to do with whether the user of its chat wants to hear of the person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Consent {
+    /// Nothing.
+    #[default]
+    Free,
+    /// It shows that the user wants to: what was held of the chat is released before it.
+    Given,
+    /// A stranger speaks: held or turned away, unless the user has agreed meanwhile.
+    Needed(Box<Holding>),
+}
+
+/// How an event of a stranger is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// What the keys of all chats of the user begin with.
+    pub of_user: String,
+    /// How many events of this chat may be held; further ones are turned away as [`Reason::Full`].
+    pub most_of_chat: u32,
+    /// How many events of all chats of the user may be held.
+    pub most_of_user: u32,
+    /// Not held at all: turned away as [`Reason::Refused`].
+    pub refuse: bool,
+    /// What asks the user; committed together with the first event that is held of the chat. `None`: the event alone is
+    /// no reason to ask, and is left out where nothing is held before it.
+    pub question: Option<Box<NewEvent>>,
+}
+
+/// Why what a stranger said is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The user, or the admin for all, does not want it.
+    Refused,
+    /// The user has not answered for too long.
+    Expired,
+    /// Too much is held already.
+    Full,
+    /// The user cannot be asked: their server does not know them, or takes nothing for them.
+    Unreachable,
+}
+
+impl Reason {
+    /// As it is stored.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Full => "full",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// From how it is stored; what is not known is a refusal.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "expired" => Self::Expired,
+            "full" => Self::Full,
+            "unreachable" => Self::Unreachable,
+            _ => Self::Refused,
+        }
+    }
 }
 
 /// What became of one [`NewEvent`].
@@ -75,6 +147,10 @@ pub struct BatchResult {
     pub inbox: Vec<InboxId>,
     /// Whether the name in `once` was there before.
     pub repeated: bool,
+    /// Whether something waits to go to XMPP besides these events: what was released, or a question to a user.
+    pub more_to_xmpp: bool,
+    /// Whether something was turned away, so that its sender is to be told.
+    pub turned_away: bool,
 }
 
 /// An event that waits for delivery.
@@ -170,6 +246,8 @@ pub struct Message {
     pub source_ids: Vec<String>,
     /// The ids that the other side gave to it (as in [`Settle::Done`]).
     pub remote_ids: Vec<String>,
+    /// As in [`NewEvent::about`].
+    pub about: Option<String>,
     /// As in [`NewEvent::reply_to`].
     pub reply_to: Option<String>,
     /// The event, where it is still there.

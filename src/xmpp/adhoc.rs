@@ -69,8 +69,14 @@ pub async fn answer(
         }
         Reply::Done { session, notes } => {
             let mut answer = status("completed", &session, notes.first());
-            let lines: Vec<String> = notes.iter().map(|note| words.say(note)).collect();
-            answer.append_child(note("info", &lines.join("\n")));
+            let title = Sentence::new(table::find(node).map_or("command.line", |command| command.title));
+            let (form, lines) = form::outcome(&title, &notes, words);
+            if let Some(form) = form {
+                answer.append_child(form);
+            }
+            if !lines.is_empty() {
+                answer.append_child(note("info", &lines.join("\n")));
+            }
             result(query, us, Some(answer))
         }
         Reply::Cancelled { session } => result(query, us, Some(status("canceled", &session, None))),

@@ -8,7 +8,7 @@ use portway_bridges::api::{Sentence, Timestamp, UserId};
 use super::form::Words;
 use crate::command::link::code_in;
 use crate::command::session::EXPIRES;
-use crate::command::{Action, Answers, Commander, Field, FieldKind, Form, Reply, contact, table};
+use crate::command::{Action, Answers, Commander, Field, FieldKind, Form, Reply, contact, strangers, table};
 
 /// How many chats are remembered in which a form is open.
 const TALKS: usize = 2_000;
@@ -63,8 +63,13 @@ impl Talks {
         if matches!(command, "cancel" | "stop" | "quit" | "prev" | "back") {
             return words.say(&Sentence::new("command.nothing-to-cancel"));
         }
-        let offered = |name: &str| commander.offered(user).find(|found| found.name == name);
         let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        if strangers::ANSWERS.contains(&first.to_lowercase().as_str()) {
+            let answers = [("action".to_owned(), first.to_lowercase()), ("who".to_owned(), rest.trim().to_owned())];
+            let reply = commander.start(user, "strangers", vec![Answers::from(answers)], words.lang).await;
+            return self.show(commander, user, reply, words);
+        }
+        let offered = |name: &str| commander.offered(user).find(|found| found.name == name);
         let numbered = first.parse().ok().and_then(|n: usize| commander.offered(user).nth(n.checked_sub(1)?));
         let found = offered(&first.to_lowercase()).or_else(|| offered(&command.replace(' ', "-"))).or(numbered);
         if let Some(found) = found {

@@ -1,6 +1,8 @@
 //! One attached component: what comes from the link goes to the part that it is for.
 
+mod bookmarks;
 mod contacts;
+mod devices;
 mod rooms;
 
 use std::borrow::Cow;
@@ -11,7 +13,7 @@ use portway_bridges::api::{
     UserId,
 };
 use tokio::sync::{Semaphore, mpsc};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::about::About;
 use super::doors::{Doors, Voice};
@@ -20,16 +22,18 @@ use super::face::Faces;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
+use super::roster::privilege::Privileges;
 use super::roster::{self, Roster};
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
 use super::stream::{Link, LinkEvent, Priority};
-use super::{XmppSide, iq, to_stanza, xml};
+use super::{XmppSide, calls, iq, to_stanza, xml};
 use crate::clock::Clock;
-use crate::identity::{Access, Directory, Limiter, Meant, access};
+use crate::identity::{Access, Directory, Limiter, Meant, Newcomers, access, newcomers};
 use crate::observe::{Health, Metrics};
 use crate::route::Router;
 use crate::route::item::{Item, Meta, Speaker};
-use crate::store::Store;
+use crate::route::said::Said;
+use crate::store::{Reason, Store};
 use crate::text::Catalogue;
 
 /// How many answers to IQs and joins may be in the making; more requests are told to come back later.
@@ -53,8 +57,12 @@ pub struct Parts {
     pub store: Store,
     /// Who may.
     pub access: Arc<Access>,
-    /// How much.
+    /// How many messages and presences.
     pub limiter: Limiter,
+    /// How many requests.
+    pub iqs: Limiter,
+    /// How many new people a user may write to.
+    pub newcomers: Newcomers,
     /// Who is who.
     pub directory: Arc<Directory>,
     /// The faces.
@@ -71,6 +79,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What is ready.
     pub health: Health,
+    /// What the servers let us do.
+    pub privileges: Arc<Privileges>,
     /// The time.
     pub clock: Clock,
 }
@@ -89,7 +99,8 @@ impl Component {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let roster = Roster::new(parts.network.clone(), parts.store.clone(), parts.faces.shown().clone());
+        let (network, store, shown) = (parts.network.clone(), parts.store.clone(), parts.faces.shown().clone());
+        let roster = Roster::new(network, store, shown, parts.privileges.clone());
         let component = Self(Arc::new(Inner { parts, roster, work: Arc::new(Semaphore::new(WORK)) }));
         let parts = &component.0.parts;
         let voice = Voice { domain: parts.domain.clone(), link: parts.link.clone() };
@@ -159,7 +170,8 @@ impl Component {
         }
         // Answers and errors of a client are not the doing of its user.
         let asked = !matches!(stanza.type_.as_deref(), Some("result" | "error" | "unavailable"));
-        if asked && !parts.limiter.allows(from.bare_str(), parts.clock.now()) {
+        let limiter = if stanza.kind == StanzaKind::Iq { &parts.iqs } else { &parts.limiter };
+        if asked && !limiter.allows(from.bare_str(), parts.clock.now()) {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.too-fast"));
             return;
         }
@@ -188,6 +200,13 @@ impl Component {
     }
 
     fn iq(&self, stanza: Stanza, us: OurJid) {
+        if let (Some(session), Some(node), Some(from)) = (calls::session(&stanza), us.jid().node(), &stanza.from)
+            && self.0.parts.directory.resolve(node).is_ok()
+        {
+            self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &self.no_calls());
+            self.say_no_calls(session, &us, from, stanza.lang.as_deref());
+            return;
+        }
         let Ok(permit) = self.0.work.clone().try_acquire_owned() else {
             self.refuse_stanza(&stanza, Condition::ResourceConstraint, &Sentence::new("core.store-failed"));
             return;
@@ -225,13 +244,17 @@ impl Component {
             self.refuse_stanza(&stanza, Condition::ServiceUnavailable, &Sentence::new("core.not-a-room"));
             return;
         }
-        if parts.doors.reported(&stanza, us, &user) {
+        if parts.doors.reported(&stanza, us, &user).await {
             return;
         }
         let parsed = from_stanza::message(&stanza);
         let Some(node) = us.jid().node() else {
-            if let Parsed::Event { kind: Kind::Text(text), .. } = parsed {
-                self.line(stanza, us.clone(), user, text.body);
+            match parsed {
+                Parsed::Event { kind: Kind::Text(text), .. } => self.line(stanza, us.clone(), user, text.body),
+                Parsed::Bounce { id: Some(id), .. } if id.starts_with(to_stanza::QUESTION) => {
+                    self.cannot_be_asked(&user).await;
+                }
+                _ => {}
             }
             return;
         };
@@ -256,7 +279,22 @@ impl Component {
         }
         let chat = Chat::Direct { user: user.clone(), person: person.clone() };
         match parsed {
+            // Nothing that this network could show; it must not end the wait of lines for one another.
+            Parsed::Event { kind: Kind::Displayed { .. }, .. }
+                if !parts.adapter.capabilities(Some(&chat)).displayed => {}
             Parsed::Event { kind, origin_id, receipt, nick } => {
+                match parts.newcomers.too_many(&user, &person).await {
+                    Ok(None) => {}
+                    Ok(Some(wait)) => {
+                        let sentence = Sentence::new("core.too-many-people").with("time", newcomers::in_words(wait));
+                        return self.refuse_stanza(&stanza, Condition::ResourceConstraint, &sentence);
+                    }
+                    Err(error) => {
+                        warn!(network = %parts.network, %error, "the people whom a user has written to cannot be counted");
+                        let sentence = Sentence::new("core.store-failed");
+                        return self.refuse_stanza(&stanza, Condition::InternalServerError, &sentence);
+                    }
+                }
                 let face = parts.directory.addressed(&user, &person, node).await;
                 parts.directory.seen(Ok(person), None);
                 parts.directory.seen_user(&user);
@@ -269,7 +307,9 @@ impl Component {
                     lang: stanza.lang.clone(),
                     ..Meta::default()
                 };
-                parts.router.said(&chat);
+                if !matches!(kind, Kind::Displayed { .. }) {
+                    parts.router.said(&chat);
+                }
                 let name = match nick {
                     Some(nick) => Some(nick),
                     None => parts.doors.chosen_name(&user).await,
@@ -281,6 +321,11 @@ impl Component {
                 parts.router.writing(&chat, active);
                 self.signal_network(Signal { chat, user, kind: SignalKind::Typing(active) });
             }
+            Parsed::Call(call) => {
+                let device = us.resource(Some(to_stanza::RESOURCE)).unwrap_or_else(|| us.clone());
+                self.send(&call.refused(&device, &from), Priority::Normal);
+                self.say_no_calls(call.id(), &device, &from, stanza.lang.as_deref());
+            }
             Parsed::Bounce { id, condition, text } => {
                 if let Some(id) = id {
                     parts.router.bounced(&chat, &id, condition, text.as_deref()).await;
@@ -289,6 +334,25 @@ impl Component {
             Parsed::Refuse(condition, sentence) => self.refuse_stanza(&stanza, condition, &sentence),
             Parsed::Ignore => {}
         }
+    }
+
+    /// A user's server has sent back a question about strangers: what is held for the user would wait for nobody.
+    async fn cannot_be_asked(&self, user: &UserId) {
+        let parts = &self.0.parts;
+        if let Err(error) = parts.router.turn_away(user, None, Reason::Unreachable).await {
+            warn!(network = %parts.network, %error, "what is held for somebody who is not there cannot be sent back");
+        }
+    }
+
+    /// Says in words that calls are not carried.
+    fn say_no_calls(&self, call: &str, us: &OurJid, to: &Jid, lang: Option<&str>) {
+        let parts = &self.0.parts;
+        let body = parts.texts.text(&self.no_calls(), lang);
+        self.send(&calls::words(call, us, to, &body), Priority::Normal);
+    }
+
+    fn no_calls(&self) -> Sentence {
+        Sentence::new("core.no-calls").with("network", self.0.parts.descriptor.name)
     }
 
     /// Passes something of the moment on, if there is capacity for it.
@@ -367,14 +431,20 @@ impl XmppSide for Component {
             }
             Chat::Room(_) => {
                 let out = parts.muc.render(id, item, now);
-                let gone = parts.muc.forgotten();
-                if !gone.is_empty() {
+                let behind = parts.muc.behind();
+                if !behind.is_empty() {
                     let this = self.clone();
-                    tokio::spawn(async move { this.perform(gone).await });
+                    tokio::spawn(async move { this.perform(behind).await });
                 }
                 out
             }
         }
+    }
+
+    fn say(&self, id: EventId, said: &Said) -> Vec<OutStanza> {
+        let parts = &self.0.parts;
+        let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now: parts.clock.now() };
+        to_stanza::said(said, id, &context)
     }
 
     fn refuse(&self, item: &Item, condition: Condition, sentence: &Sentence) {

@@ -1,5 +1,7 @@
 //! The front doors of the gateway's own address: which of them a stanza knocks at, and what the gateway says unasked.
 
+use std::sync::Arc;
+
 use minidom::Element;
 use portway_bridges::api::{Condition, Sentence, UserId};
 
@@ -28,7 +30,7 @@ const REPORT: usize = 1000;
 /// The front doors.
 pub struct Doors {
     /// The commands.
-    pub commander: Commander,
+    pub commander: Arc<Commander>,
     /// Chats in which a form is open.
     pub talks: Talks,
 }
@@ -36,7 +38,7 @@ pub struct Doors {
 impl Doors {
     /// Opens them.
     #[must_use]
-    pub fn new(commander: Commander) -> Self {
+    pub fn new(commander: Arc<Commander>) -> Self {
         Self { commander, talks: Talks::default() }
     }
 
@@ -52,7 +54,7 @@ impl Doors {
         let (Some(payload), None, true) = (children.next(), children.next(), stanza.id.is_some()) else { return None };
         let user = stanza.from.as_ref().and_then(access::user);
         if set && payload.is("block", BLOCKING) && contains_report(payload) {
-            self.reports(payload, us, &user?);
+            self.reports(payload, us, &user?).await;
             return result(stanza, us, None);
         }
         if us.jid().node().is_some() {
@@ -94,15 +96,15 @@ impl Doors {
     }
 
     /// Takes a report out of a message, if there is one; says whether there was.
-    pub fn reported(&self, stanza: &Stanza, us: &OurJid, user: &UserId) -> bool {
+    pub async fn reported(&self, stanza: &Stanza, us: &OurJid, user: &UserId) -> bool {
         if stanza.type_.as_deref() == Some("error") || !contains_report(&stanza.element) {
             return false;
         }
-        self.reports(&stanza.element, us, user);
+        self.reports(&stanza.element, us, user).await;
         true
     }
 
-    fn reports(&self, within: &Element, us: &OurJid, user: &UserId) {
+    async fn reports(&self, within: &Element, us: &OurJid, user: &UserId) {
         let house = &self.commander.house;
         for (report, about) in reports_in(within) {
             let reason = report.attr("reason").unwrap_or_default().rsplit(':').next().unwrap_or_default().to_owned();
@@ -112,7 +114,9 @@ impl Doors {
                 .with("who", about.unwrap_or_else(|| us.jid().bare_str().to_owned()))
                 .with("reason", reason)
                 .with("text", super::from_stanza::clean(&text).chars().take(REPORT).collect::<String>());
-            house.tell_admins(&house.texts.text(&sentence, None));
+            if let Err(error) = house.tell_admins(&house.texts.text(&sentence, None)).await {
+                tracing::error!(network = %house.network, %error, "the admins cannot be told of a report");
+            }
         }
     }
 
@@ -179,7 +183,10 @@ impl Voice {
     fn presence(&self, from: &OurJid, user: &UserId, type_: &str) {
         let Ok(to) = Jid::from_parts(Some(user.local()), user.host(), None) else { return };
         let presence = OutStanza::new(StanzaKind::Presence, from, &to, Some(type_), None);
-        let _ = self.link.send(&presence, Priority::Low);
+        // Best effort: where it is lost, the user's server finds out with its next probe.
+        if let Err(error) = self.link.send(&presence, Priority::Low) {
+            tracing::debug!(domain = self.domain.as_str(), %error, "a presence of the gateway was not sent");
+        }
     }
 
     /// The gateway leaves a user's contact list (XEP-0100, section 4.3).
@@ -187,12 +194,5 @@ impl Voice {
         for type_ in ["unsubscribe", "unsubscribed", "unavailable"] {
             self.presence(&self.domain.jid(), user, type_);
         }
-    }
-
-    /// The gateway says something.
-    pub fn say(&self, user: &UserId, text: &str) {
-        let Ok(to) = Jid::from_parts(Some(user.local()), user.host(), None) else { return };
-        let message = OutStanza::new(StanzaKind::Message, &self.domain.jid(), &to, Some("chat"), None);
-        let _ = self.link.send(&message.with(xml::text("body", NS_CLIENT, text)), Priority::Normal);
     }
 }

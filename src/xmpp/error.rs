@@ -67,6 +67,17 @@ pub fn element(condition: Condition, type_: ErrorType, text: &str, lang: Option<
     error
 }
 
+/// An `<error/>` that says where it has moved for good, as a URI (RFC 6120, section 8.3.3.5).
+#[must_use]
+pub fn moved(uri: &str, text: &str, lang: Option<&str>) -> Element {
+    let mut error = xml::element("error", NS_CLIENT, &[("type", ErrorType::Cancel.name())]);
+    error.append_child(xml::text(Condition::Gone.name(), NS_STANZA_ERRORS, uri));
+    let mut words = xml::text("text", NS_STANZA_ERRORS, text);
+    xml::set_lang(&mut words, lang.unwrap_or("en"));
+    error.append_child(words);
+    error
+}
+
 /// The answer to a stanza that cannot be served, with English words. `None` where an answer is forbidden: to errors and
 /// results, to the presence of somebody who leaves, and to stanzas without a sender.
 #[must_use]

@@ -68,6 +68,55 @@ pub fn element(form: &Form, fault: Option<&Sentence>, form_type: Option<&str>, w
     x
 }
 
+/// What came of a command, where it is more than words: a form with each address in a field of its own, so that clients can
+/// offer to open or to copy it, and the other lines as notes. Lines with a `%` are never notes, because Profanity (0.13 to
+/// 0.18) takes those for a format, and ends.
+#[must_use]
+pub fn outcome(title: &Sentence, notes: &[Sentence], words: Words<'_>) -> (Option<Element>, Vec<String>) {
+    let (mut fields, mut lines) = (Vec::new(), Vec::new());
+    for note in notes {
+        let arg = |name: &str| note.args.iter().find(|(arg, _)| arg == name).map(|(_, value)| value.as_str());
+        let text = words.say(note);
+        if let Some(jid) = arg("jid") {
+            let label = match note.key.as_str() {
+                "command.join" => words.say(&Sentence::new("command.label-join")),
+                _ => arg("name").map_or_else(|| words.say(&Sentence::new("command.label-write")), str::to_owned),
+            };
+            fields.push(found("jid-single", &format!("jid{}", fields.len()), &label, [jid]));
+        } else if !text.contains('%') {
+            lines.push(text);
+        } else if text.contains('\n') {
+            fields.push(found("text-multi", &format!("text{}", fields.len()), &words.say(title), text.lines()));
+        } else {
+            fields.push(found("fixed", "", "", [text.as_str()]));
+        }
+    }
+    // Words come before addresses: Converse.js 14 leaves in a first field of the same kind what the user has typed there.
+    if fields.first().is_some_and(|field| field.attr("type") == Some("jid-single")) {
+        fields.insert(0, found("fixed", "", "", [words.say(&Sentence::new("command.found")).as_str()]));
+    }
+    let x = (!fields.is_empty()).then(|| {
+        let mut x = xml::element("x", NS, &[("type", "result")]);
+        x.append_child(xml::text("title", NS, &words.say(title)));
+        fields.into_iter().for_each(|field| {
+            x.append_child(field);
+        });
+        x
+    });
+    (x, lines)
+}
+
+fn found<'a>(type_: &str, var: &str, label: &str, values: impl IntoIterator<Item = &'a str>) -> Element {
+    let mut field = xml::element("field", NS, &[("type", type_)]);
+    for (name, value) in [("var", var), ("label", label)].into_iter().filter(|(_, value)| !value.is_empty()) {
+        xml::set(&mut field, name, value);
+    }
+    for value in values {
+        field.append_child(xml::text("value", NS, value));
+    }
+    field
+}
+
 /// The hidden field that says what sort of form it is.
 #[must_use]
 pub fn hidden(form_type: &str) -> Element {

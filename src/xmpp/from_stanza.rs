@@ -2,11 +2,11 @@
 //! (forwarded, carbons, delay, stanza-id, occupant-id) are not looked at.
 
 use minidom::Element;
-use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Target, Text};
+use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Style, Text};
 
-use super::error;
+use super::calls::Call;
 use super::stanza::{NS_CLIENT, Stanza};
-use super::xml;
+use super::{error, relation, xml};
 
 /// Namespaces that are read here.
 pub mod ns {
@@ -20,6 +20,7 @@ pub mod ns {
     pub const REACTIONS: &str = "urn:xmpp:reactions:0";
     pub const RETRACT_1: &str = "urn:xmpp:message-retract:1";
     pub const RETRACT_0: &str = "urn:xmpp:message-retract:0";
+    pub const MODERATE: &str = "urn:xmpp:message-moderate:1";
     pub const FASTEN: &str = "urn:xmpp:fasten:0";
     pub const OOB: &str = "jabber:x:oob";
     pub const SID: &str = "urn:xmpp:sid:0";
@@ -31,11 +32,15 @@ pub mod ns {
     pub const HINTS: &str = "urn:xmpp:hints";
     pub const NICK: &str = "http://jabber.org/protocol/nick";
     pub const DELAY: &str = "urn:xmpp:delay";
+    pub const JINGLE: &str = "urn:xmpp:jingle:1";
+    pub const JINGLE_MESSAGE: &str = "urn:xmpp:jingle-message:0";
+    pub const CALL_INVITES: &str = "urn:xmpp:call-invites:0";
     pub const CONFERENCE: &str = "jabber:x:conference";
 }
 
 /// What a message stanza says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time")]
 pub enum Parsed {
     /// Something to be brought to the network.
     Event {
@@ -59,6 +64,8 @@ pub enum Parsed {
         /// The server's own words.
         text: Option<String>,
     },
+    /// Somebody calls.
+    Call(Call),
     /// It cannot be carried, and the sender must hear of it.
     Refuse(Condition, Sentence),
     /// Nothing that another network would understand.
@@ -79,7 +86,14 @@ pub fn message(stanza: &Stanza) -> Parsed {
     if let Some(scheme) = encryption(stanza) {
         return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.encrypted-in").with("scheme", scheme));
     }
-    let kind = match content(stanza) {
+    if let Some(call) = Call::read(stanza) {
+        return Parsed::Call(call);
+    }
+    let relation = match relation::read(stanza) {
+        Ok(relation) => relation,
+        Err(relation::TooMuch) => return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.too-big")),
+    };
+    let kind = match relation.or_else(|| content(stanza)) {
         Some(kind) => kind,
         None => return chat_state(stanza).map_or(Parsed::Ignore, Parsed::Typing),
     };
@@ -109,19 +123,6 @@ fn encryption(stanza: &Stanza) -> Option<String> {
 }
 
 fn content(stanza: &Stanza) -> Option<Kind> {
-    if let Some(reactions) = stanza.child("reactions", ns::REACTIONS) {
-        let target = target(reactions.attr("id"))?;
-        let keys = reactions.children().filter(|child| child.is("reaction", ns::REACTIONS));
-        return Some(Kind::Reaction { target, keys: keys.map(Element::text).filter(|key| !key.is_empty()).collect() });
-    }
-    if let Some(retract) = stanza.child("retract", ns::RETRACT_1) {
-        return Some(Kind::Retract { target: target(retract.attr("id"))? });
-    }
-    if let Some(apply) = stanza.child("apply-to", ns::FASTEN)
-        && apply.has_child("retract", ns::RETRACT_0)
-    {
-        return Some(Kind::Retract { target: target(apply.attr("id"))? });
-    }
     let (body, lang) = body(stanza)?;
     if let Some(url) = stanza.child("x", ns::OOB).and_then(|oob| oob.get_child("url", ns::OOB)).map(Element::text)
         && url.trim() == body.trim()
@@ -132,8 +133,8 @@ fn content(stanza: &Stanza) -> Option<Kind> {
             ..File::default()
         })));
     }
-    let reply = stanza.child("reply", ns::REPLY).and_then(|reply| target(reply.attr("id")));
-    let mut body = if reply.is_some() { without_fallback(stanza, &body) } else { body };
+    let reply = stanza.child("reply", ns::REPLY).and_then(|reply| relation::target(reply.attr("id")));
+    let mut body = if reply.is_some() { relation::without_quote(stanza, &body) } else { body };
     let mut style = Style::Normal;
     if let Some(action) = body.strip_prefix("/me ") {
         body = action.to_owned();
@@ -157,13 +158,9 @@ fn content(stanza: &Stanza) -> Option<Kind> {
             .map(|thread| ItemId::new(&thread)),
     };
     match stanza.child("replace", ns::CORRECT) {
-        Some(replace) => Some(Kind::Edit { target: target(replace.attr("id"))?, new: text }),
+        Some(replace) => Some(Kind::Edit { target: relation::target(replace.attr("id"))?, new: text }),
         None => Some(Kind::Text(text)),
     }
-}
-
-fn target(id: Option<&str>) -> Option<Target> {
-    id.filter(|id| !id.is_empty()).map(Target::by_id)
 }
 
 /// The body in the stanza's own language, else the one without a language, else the first, with its language.
@@ -177,29 +174,6 @@ fn body(stanza: &Stanza) -> Option<(String, Option<String>)> {
         return None;
     }
     Some((text, xml::lang(chosen).map(str::to_owned).or_else(|| stanza.lang.clone())))
-}
-
-/// The body without the quote that is there for clients without XEP-0461. Offsets are counted in code points (XEP-0428).
-fn without_fallback(stanza: &Stanza, body: &str) -> String {
-    let fallbacks = stanza
-        .element
-        .children()
-        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY));
-    let mut ranges = Vec::new();
-    for range in fallbacks.filter_map(|fallback| fallback.get_child("body", ns::FALLBACK)) {
-        let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
-        if let (Some(start), Some(end)) = (number("start"), number("end")) {
-            ranges.push(start..end);
-        }
-    }
-    let kept: String = body
-        .chars()
-        .enumerate()
-        .filter(|(n, _)| !ranges.iter().any(|range| range.contains(n)))
-        .map(|(_, c)| c)
-        .collect();
-    // A fallback that covers everything would leave silence.
-    if kept.trim().is_empty() { body.to_owned() } else { kept }
 }
 
 fn chat_state(stanza: &Stanza) -> Option<bool> {
@@ -229,6 +203,8 @@ pub fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portway_bridges::api::Target;
+
     use super::*;
 
     fn parse(text: &str) -> Parsed {

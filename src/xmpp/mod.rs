@@ -9,6 +9,8 @@
 pub mod about;
 pub mod address;
 pub mod adhoc;
+pub mod bookmark;
+pub mod calls;
 pub mod chat;
 pub mod component;
 pub mod doors;
@@ -21,6 +23,7 @@ pub mod jid;
 pub mod muc;
 pub mod presence;
 pub mod register;
+pub mod relation;
 pub mod roster;
 pub mod search;
 pub mod stanza;
@@ -33,11 +36,15 @@ use portway_bridges::api::{Availability, Condition, EventId, PersonId, Sentence}
 
 use self::stanza::OutStanza;
 use crate::route::item::Item;
+use crate::route::said::Said;
 
 /// What the routes ask of the XMPP side.
 pub trait XmppSide: Send + Sync {
     /// The stanzas of an event, now.
     fn render(&self, id: EventId, item: &Item) -> Vec<OutStanza>;
+
+    /// The stanzas of what the gateway itself says to a user.
+    fn say(&self, id: EventId, said: &Said) -> Vec<OutStanza>;
 
     /// Tells the sender of a message that it was not accepted.
     fn refuse(&self, item: &Item, condition: Condition, sentence: &Sentence);

@@ -21,7 +21,7 @@ pub fn nick(us: &OurJid, to: &Jid, name: &str) -> Option<OutStanza> {
     let mut event = Element::bare("event", NS_EVENT);
     event.append_child(items);
     let from = us.resource(None)?;
-    Some(OutStanza::new(StanzaKind::Message, &from, &to.to_bare(), Some("headline"), None).with(event))
+    Some(OutStanza::new(StanzaKind::Message, &from, to, Some("headline"), None).with(event))
 }
 
 /// The presence of a contact comes from its device, that of the gateway from its domain, which is what answers for it.
@@ -39,6 +39,13 @@ pub fn available(us: &OurJid, to: &Jid, name: Option<&str>, caps: &[Element]) ->
     Some(presence)
 }
 
+/// The wish to see a user's presence, with the name of whoever has it.
+#[must_use]
+pub fn question(us: &OurJid, to: &Jid, name: &str) -> OutStanza {
+    let presence = OutStanza::new(StanzaKind::Presence, us, &to.to_bare(), Some("subscribe"), None);
+    presence.with(xml::text("nick", NS_NICK, name))
+}
+
 /// A contact whose presence is not to be seen any more.
 #[must_use]
 pub fn unavailable(us: &OurJid, to: &Jid) -> Option<OutStanza> {
@@ -54,7 +61,7 @@ mod tests {
     #[test]
     fn a_name_is_told_as_an_event() {
         let us = Domain::new("m.x").unwrap().address(Some("a%b"), Some("portway")).unwrap();
-        let out = nick(&us, &Jid::parse("u@h/r").unwrap(), "Alice & Co").unwrap();
+        let out = nick(&us, &Jid::parse("u@h").unwrap(), "Alice & Co").unwrap();
         let mut bytes = Vec::new();
         crate::xmpp::stream::write::stanza(&mut bytes, out.element());
         assert_eq!(

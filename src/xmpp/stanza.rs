@@ -205,6 +205,13 @@ impl OutStanza {
         Self { element }
     }
 
+    /// The id of a message; `None` where it is another stanza, or an error on a message of somebody else.
+    #[must_use]
+    pub fn message_id(&self) -> Option<&str> {
+        let message = self.element.name() == StanzaKind::Message.name() && self.element.attr("type") != Some("error");
+        self.element.attr("id").filter(|_| message)
+    }
+
     /// The addressee.
     #[must_use]
     pub fn to(&self) -> &str {

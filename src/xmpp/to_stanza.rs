@@ -1,16 +1,19 @@
 //! Pure: from events of a chat of two to message stanzas.
 
 use minidom::Element;
-use portway_bridges::api::{Chat, EventId, Failed, Kind, Membership, Sentence, Style, Target, Text, Timestamp, UserId};
+use portway_bridges::api::{
+    Chat, EventId, Failed, ItemId, Kind, Membership, Sentence, Style, Target, Text, Timestamp, UserId,
+};
 
 use super::address;
 use super::error::{self, ErrorType};
 use super::from_stanza::ns;
 use super::jid::Jid;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, StanzaKind};
-use super::xml;
+use super::{relation, xml};
 use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
+use crate::route::said::Said;
 use crate::text::Catalogue;
 
 /// The resource of contacts. Messages and presence come from it, so that clients see one contact with one device whose
@@ -20,12 +23,18 @@ pub const RESOURCE: &str = "portway";
 /// The longest body in bytes; what is longer travels as several messages.
 pub const MAX_BODY: usize = 48 << 10;
 
+/// What is added to the id of a file for the message that holds its caption.
+const CAPTION: &str = "-caption";
+
 /// How old a message must be for its time to be said (XEP-0203), in milliseconds.
 const DELAYED: i64 = 10_000;
 
 /// How old a message must be for its failure to be said in words as well, in milliseconds: an error stanza is not kept
 /// for a client that has gone meanwhile.
 const LATE: i64 = 60_000;
+
+/// How the ids of questions about strangers begin.
+pub const QUESTION: &str = "pw-asks-";
 
 /// What rendering needs to know.
 pub struct Context<'a> {
@@ -52,29 +61,17 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
     let chat = Chatting { from: &from, to: &to, id: &own_id, item, context };
     match &item.kind {
         Kind::Text(text) => chat.texts(text, &[]),
-        Kind::Edit { target: Target { id: Some(target), .. }, new } => {
-            chat.texts(new, &[xml::element("replace", ns::CORRECT, &[("id", target.as_str())])])
-        }
+        Kind::Edit { target: target @ Target { id: Some(_), .. }, new } => chat.edit(target, new),
         Kind::Edit { new, .. } => {
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
             chat.texts(&Text { body, rich: None, ..new.clone() }, &[])
         }
-        Kind::Reaction { target: Target { id: Some(target), .. }, keys } => {
-            let mut reactions = xml::element("reactions", ns::REACTIONS, &[("id", target.as_str())]);
-            for key in keys {
-                reactions.append_child(xml::text("reaction", ns::REACTIONS, key));
-            }
-            vec![chat.stanza("chat").with(reactions).with(hint("store"))]
-        }
+        Kind::Reaction { target: Target { id: Some(_), .. }, .. } => vec![chat.only(&item.kind)],
         Kind::Reaction { keys, .. } if keys.is_empty() => Vec::new(),
         Kind::Reaction { keys, .. } => chat.notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))),
-        Kind::Retract { target: Target { id: Some(target), .. } }
-        | Kind::Moderate { target: Target { id: Some(target), .. }, .. } => {
-            let body = say(&Sentence::new("core.retracted"));
-            let fallback = xml::element("fallback", ns::FALLBACK, &[("for", ns::RETRACT_1)]);
-            let retract = xml::element("retract", ns::RETRACT_1, &[("id", target.as_str())]);
-            let stanza = chat.stanza("chat").with(retract).with(fallback).with(xml::text("body", NS_CLIENT, &body));
-            vec![stanza.with(hint("store"))]
+        Kind::Retract { target: Target { id: Some(id), parts, .. } }
+        | Kind::Moderate { target: Target { id: Some(id), parts, .. }, .. } => {
+            std::iter::once(id).chain(parts).enumerate().map(|(n, part)| chat.retract(n, part.as_str())).collect()
         }
         Kind::Retract { .. } | Kind::Moderate { .. } => chat.notice(say(&Sentence::new("core.retracted"))),
         Kind::File(file) => match &file.url {
@@ -83,7 +80,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 oob.append_child(xml::text("url", ns::OOB, url));
                 let mut stanzas = chat.texts(&Text::plain(url.clone()), &[oob]);
                 if let Some(caption) = &file.caption {
-                    let second = format!("{own_id}-caption");
+                    let second = format!("{own_id}{CAPTION}");
                     stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[]));
                 }
                 stanzas
@@ -98,10 +95,7 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             let received = xml::element("received", ns::RECEIPTS, &[("id", target.as_str())]);
             vec![chat.stanza("chat").with(received).with(hint("store"))]
         }
-        Kind::Displayed { target: Target { id: Some(target), .. } } => {
-            let displayed = xml::element("displayed", ns::MARKERS, &[("id", target.as_str())]);
-            vec![chat.stanza("chat").with(displayed).with(hint("store"))]
-        }
+        Kind::Displayed { target: Target { id: Some(_), .. } } => vec![chat.only(&item.kind)],
         Kind::Typing { active } => {
             let state = Element::bare(if *active { "composing" } else { "paused" }, ns::CHATSTATES);
             vec![OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), None).with(state).with(hint("no-store"))]
@@ -126,7 +120,10 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
                 .with("name", name.clone().unwrap_or_default())
                 .with("room", xml::link(room_jid, "join"));
             let body = say(&sentence);
-            vec![chat.stanza("normal").with(xml::text("body", NS_CLIENT, &body)).with(invite)]
+            // From the contact itself and nothing of rooms in it: some clients pass over what an occupant sends, and what
+            // comes with the payload of a mediated invitation (XEP-0045, section 7.8.2).
+            let invited = Chatting { from: &bare, ..chat }.stanza("normal");
+            vec![invited.with(xml::text("body", NS_CLIENT, &body)).with(invite).with(hint("store"))]
         }
         Kind::Failed(failed) => chat.failed(failed, &bare, user),
         Kind::Presence { available, status } => {
@@ -149,6 +146,34 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
     }
 }
 
+/// The stanzas of what the gateway itself says.
+#[must_use]
+pub fn said(said: &Said, id: EventId, context: &Context<'_>) -> Vec<OutStanza> {
+    let Some(to) = bare_jid(&said.user) else { return Vec::new() };
+    let from = context.domain.jid();
+    let parts = split(&said.text, MAX_BODY);
+    let name = if said.asks { format!("{QUESTION}{id}") } else { format!("pw-{id}") };
+    let stanza = |(n, part): (usize, &&str)| {
+        let id = if n == 0 { name.clone() } else { format!("{name}-{}", n + 1) };
+        let message = OutStanza::new(StanzaKind::Message, &from, &to, Some("chat"), Some(&id));
+        let message = message.with(xml::text("body", NS_CLIENT, part));
+        match delay(said.at, context) {
+            Some(delay) => message.with(delay),
+            None => message,
+        }
+    };
+    parts.iter().enumerate().map(stanza).collect()
+}
+
+/// When something was said, if that is long ago (XEP-0203).
+fn delay(at: Timestamp, context: &Context<'_>) -> Option<Element> {
+    if context.now.0 - at.0 < DELAYED {
+        return None;
+    }
+    let stamp = stamp(Timestamp(at.0.min(context.now.0)));
+    Some(xml::element("delay", ns::DELAY, &[("from", context.domain.as_str()), ("stamp", &stamp)]))
+}
+
 #[derive(Clone, Copy)]
 struct Chatting<'a> {
     from: &'a OurJid,
@@ -167,9 +192,56 @@ impl Chatting<'_> {
         self.texts(&Text::plain(body), &[])
     }
 
+    /// A message that says nothing but something of another one.
+    fn only(&self, kind: &Kind) -> OutStanza {
+        relation::payloads(kind, None).into_iter().fold(self.stanza("chat"), OutStanza::with)
+    }
+
+    /// Takes the n-th part of a message back.
+    fn retract(&self, n: usize, part: &str) -> OutStanza {
+        let id = if n == 0 { self.id.to_owned() } else { format!("{}-{}", self.id, n + 1) };
+        let body = self.context.texts.text(&Sentence::new("core.retracted"), self.item.meta.lang.as_deref());
+        let stanza = Chatting { id: &id, ..*self }.stanza("chat");
+        let stanza = relation::retract(part).into_iter().fold(stanza, OutStanza::with);
+        stanza.with(xml::text("body", NS_CLIENT, &body))
+    }
+
+    /// The new text of a message, part by part where it has several; parts that are left over are taken back.
+    fn edit(&self, target: &Target, new: &Text) -> Vec<OutStanza> {
+        let root = target.id.as_ref().map(ItemId::as_str).unwrap_or_default();
+        let caption = format!("{root}{CAPTION}");
+        if target.caption {
+            if target.parts.iter().any(|part| part.as_str() == caption) {
+                return self.texts(new, &[relation::replace(&caption)]);
+            }
+            // The file had no words so far.
+            let reply = Target { parts: Vec::new(), caption: false, ..target.clone() };
+            return self.texts(&Text { reply: Some(reply), ..new.clone() }, &[]);
+        }
+        let mut stanzas = self.texts(new, &[relation::replace(root)]);
+        for (stanza, part) in stanzas.iter_mut().skip(1).zip(&target.parts) {
+            stanza.push(relation::replace(part.as_str()));
+        }
+        let new = stanzas.len();
+        let left = target.parts.iter().enumerate().skip(new.saturating_sub(1));
+        stanzas.extend(left.map(|(n, part)| self.retract(n + 1, part.as_str())));
+        stanzas
+    }
+
+    /// Who said a message, as an answer names them.
+    fn author(&self, target: &Target) -> &str {
+        match &target.by {
+            Some(Ok(_)) => self.from.jid().bare_str(),
+            Some(Err(_)) | None => self.to.bare_str(),
+        }
+    }
+
     /// A text as messages, with these payloads on the first.
     fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
         let body = if text.style == Style::Emote { format!("/me {}", text.body) } else { text.body.clone() };
+        // In front of what somebody does, a quote would make it words.
+        let quote = text.reply.as_ref().filter(|_| text.style != Style::Emote).and_then(relation::quote);
+        let body = quote.iter().map(|(quoted, _)| quoted.as_str()).chain([body.as_str()]).collect::<String>();
         let parts = split(&body, MAX_BODY);
         let mut stanzas = Vec::with_capacity(parts.len());
         for (n, part) in parts.iter().enumerate() {
@@ -179,10 +251,12 @@ impl Chatting<'_> {
                 if let Some(subject) = &text.subject {
                     stanza.push(xml::text("subject", NS_CLIENT, subject));
                 }
-                if let Some(Target { id: Some(target), .. }) = &text.reply {
-                    let mut reply = xml::element("reply", ns::REPLY, &[("id", target.as_str())]);
-                    xml::set(&mut reply, "to", self.to.bare_str());
-                    stanza.push(reply);
+                if let Some(target) = &text.reply {
+                    let to = Some(self.author(target));
+                    relation::reply(target, to).into_iter().for_each(|reply| stanza.push(reply));
+                }
+                if let Some((_, Some(fallback))) = &quote {
+                    stanza.push(fallback.clone());
                 }
                 for payload in payloads {
                     stanza.push(payload.clone());
@@ -198,13 +272,8 @@ impl Chatting<'_> {
             if let Speaker::Person { name: Some(name), .. } = &self.item.speaker {
                 stanza.push(xml::text("nick", ns::NICK, name));
             }
-            if self.context.now.0 - self.item.at.0 >= DELAYED {
-                let stamp = stamp(Timestamp(self.item.at.0.min(self.context.now.0)));
-                stanza.push(xml::element(
-                    "delay",
-                    ns::DELAY,
-                    &[("from", self.context.domain.as_str()), ("stamp", &stamp)],
-                ));
+            if let Some(delay) = delay(self.item.at, self.context) {
+                stanza.push(delay);
             }
             stanzas.push(stanza);
         }
@@ -371,12 +440,74 @@ mod tests {
         assert!(trying[0].contains("type='chat'") && trying[0].contains("<body>"), "{trying:?}");
     }
 
+    /// A direct invitation (XEP-0249) that every client takes for one.
+    #[test]
+    fn p10_an_invitation_comes_from_the_contact_and_has_nothing_of_rooms_in_it() {
+        let room = portway_bridges::api::RoomId::alias("town", "hs").unwrap();
+        let user = UserId::parse("juliet@capulet.lit").unwrap();
+        let reason = Some("come".to_owned());
+        let invite = Kind::Membership(Membership::Invite { room, user, reason, name: Some("Town".into()) });
+        let said = render(invite, Meta { remote_id: Some("$e".into()), ..Meta::default() }, 0);
+        assert_eq!(said.len(), 1);
+        assert!(
+            said[0].starts_with("<message from='alice%hs@m.x' id='$e' to='juliet@capulet.lit' type='normal'><body>"),
+            "{said:?}"
+        );
+        assert!(
+            said[0].ends_with(
+                "<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/><store xmlns='urn:xmpp:hints'/></message>"
+            ),
+            "{said:?}"
+        );
+        assert!(!said[0].contains("muc#user"));
+    }
+
     #[test]
     fn l11_long_text_is_split_and_never_cut() {
         let body = "a".repeat(MAX_BODY) + "\n" + &"ü".repeat(MAX_BODY / 2);
         let stanzas = render(Kind::Text(Text::plain(body)), Meta::default(), 0);
         assert_eq!(stanzas.len(), 3);
         assert!(stanzas[1].contains("id='pw-7-2'"));
+    }
+
+    /// The id of what each stanza replaces (`=`), takes back (`-`) or answers (`>`).
+    fn relations(kind: Kind) -> Vec<String> {
+        let sign = |stanza: &String| {
+            let id = |name: &str| {
+                let rest = stanza.split_once(&format!("<{name} xmlns='urn:xmpp:{name}"));
+                rest.or_else(|| stanza.split_once(&format!("<{name} ")))
+                    .and_then(|(_, rest)| rest.split_once("id='")?.1.split_once('\'').map(|(id, _)| id.to_owned()))
+            };
+            let found = [('=', "replace"), ('-', "retract"), ('>', "reply")].map(|(sign, name)| (sign, id(name)));
+            let found = found.into_iter().find_map(|(sign, id)| Some(format!("{sign}{}", id?)));
+            found.unwrap_or_default()
+        };
+        render(kind, Meta { remote_id: Some("$new".into()), ..Meta::default() }, 0).iter().map(sign).collect()
+    }
+
+    #[test]
+    fn an_edit_changes_every_part_and_of_a_file_the_words_only() {
+        let parts = |ids: &[&str]| ids.iter().map(|id| ItemId::new(id)).collect::<Vec<_>>();
+        let edit = |target: Target, new: &str| relations(Kind::Edit { target, new: Text::plain(new) });
+        let long = Target { parts: parts(&["$a-2", "$a-3"]), ..Target::by_id("$a") };
+        assert_eq!(edit(long.clone(), "short"), ["=$a", "-$a-2", "-$a-3"]);
+        assert_eq!(edit(long.clone(), &"x".repeat(2 * MAX_BODY)), ["=$a", "=$a-2", "-$a-3"]);
+        assert_eq!(edit(long.clone(), &"x".repeat(4 * MAX_BODY)), ["=$a", "=$a-2", "=$a-3", ""]);
+        assert_eq!(relations(Kind::Retract { target: long }), ["-$a", "-$a-2", "-$a-3"]);
+        let file = Target { parts: parts(&["$a-caption"]), caption: true, ..Target::by_id("$a") };
+        assert_eq!(edit(file, "words"), ["=$a-caption"]);
+        let wordless = Target { caption: true, ..Target::by_id("$a") };
+        assert_eq!(edit(wordless, "words"), [">$a"]);
+    }
+
+    #[test]
+    fn an_answer_in_words_of_doing_has_no_quote_in_front() {
+        let target = Target { quote: Some("hi".into()), ..Target::by_id("$a") };
+        let text = |style| Kind::Text(Text { reply: Some(target.clone()), style, ..Text::plain("waves") });
+        let said = render(text(Style::Emote), Meta::default(), 0);
+        assert!(said[0].contains("<body>/me waves</body>") && !said[0].contains("fallback"), "{said:?}");
+        let said = render(text(Style::Normal), Meta::default(), 0);
+        assert!(said[0].contains("<body>&gt; hi\nwaves</body>") && said[0].contains("end='5'"), "{said:?}");
     }
 
     #[test]

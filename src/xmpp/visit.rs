@@ -1,8 +1,8 @@
-//! A look around at the XMPP server as a component, for `portway doctor`: one connection, some questions, and goodbye.
+//! A look around at the XMPP server as a component, for the doctor: some questions over the connection that the gateway has
+//! ([`Questions`]), or over one of its own while no gateway runs ([`Visit`]), and then goodbye.
 //!
-//! Whoever writes to the gateway meanwhile is told that it is not there: what is taken here would be lost otherwise.
+//! Whoever writes to the gateway during a visit is told that it is not there: what is taken here would be lost otherwise.
 
-use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -17,18 +17,13 @@ use tokio::task::JoinHandle;
 use super::about::TIME;
 use super::iq::ns;
 use super::jid::Jid;
+use super::roster::privilege::{Grants, Privileges};
 use super::stanza::{Domain, NS_CLIENT, OutStanza, Stanza, StanzaKind};
 use super::stream::{DownReason, Link, LinkConfig, LinkEvent, Priority};
 use super::{error, xml};
 
-/// XEP-0356 in its two versions; servers before 2024 speak the first.
-const PRIVILEGES: [&str; 2] = ["urn:xmpp:privilege:1", "urn:xmpp:privilege:2"];
-
 /// XEP-0363.
 const UPLOAD: &str = "urn:xmpp:http:upload:0";
-
-/// How many stanzas of the server are kept.
-const KEPT: usize = 100;
 
 /// How many services of the server are asked whether they take files.
 const ASKED: usize = 50;
@@ -36,12 +31,9 @@ const ASKED: usize = 50;
 /// What the absent gateway says.
 const AWAY: &str = "The gateway is not running at the moment. Please try again later.";
 
-/// The connection while we look around.
+/// A connection of our own while we look around.
 pub struct Visit {
-    link: Link,
-    server: Jid,
-    component: Domain,
-    patience: Duration,
+    questions: Questions,
     heard: Arc<Mutex<Heard>>,
     stop: Stop,
     tasks: Vec<JoinHandle<()>>,
@@ -53,14 +45,17 @@ impl Visit {
     /// # Errors
     /// Why there is no connection.
     pub async fn begin(config: LinkConfig, patience: Duration) -> Result<Self, DownReason> {
-        let (server, component) = (config.server.jid().jid().clone(), config.domain.clone());
+        let server = config.server.clone();
         let stop = Stop::new();
         let (link, mut events, task) = Link::start(config, stop.clone());
         match events.recv().await {
             Some(LinkEvent::Up { .. }) => {
-                let heard = Arc::new(Mutex::new(Heard { events, link: link.clone(), stanzas: Vec::new() }));
+                let hosts = vec![server.as_str().to_owned()];
+                let heard = Heard { events, link: link.clone(), hosts, privileges: Privileges::default() };
+                let heard = Arc::new(Mutex::new(heard));
                 let listening = tokio::spawn(listen(heard.clone()));
-                Ok(Self { link, server, component, patience, heard, stop, tasks: vec![task, listening] })
+                let questions = Questions::new(link, &server, patience);
+                Ok(Self { questions, heard, stop, tasks: vec![task, listening] })
             }
             other => {
                 stop.cancel();
@@ -79,6 +74,38 @@ impl Visit {
         for task in self.tasks {
             let _ = task.await;
         }
+    }
+
+    /// What can be asked.
+    #[must_use]
+    pub fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
+    /// What the server itself has said that it lets us do (XEP-0356). What others say in its place counts for nothing.
+    #[must_use]
+    pub fn granted(&self) -> Option<Grants> {
+        let mut heard = lock(&self.heard);
+        // What came before the last answer is in the channel by now, though the task may not have taken it yet.
+        while let Ok(event) = heard.events.try_recv() {
+            heard.take(event);
+        }
+        heard.privileges.of(self.questions.server.domain())
+    }
+}
+
+/// What a component asks its server over a connection that is up.
+pub struct Questions {
+    link: Link,
+    server: Jid,
+    patience: Duration,
+}
+
+impl Questions {
+    /// Questions to this server. `patience` is how long an answer may take.
+    #[must_use]
+    pub fn new(link: Link, server: &Domain, patience: Duration) -> Self {
+        Self { link, server: server.jid().jid().clone(), patience }
     }
 
     /// Whether the server answers at all. What it says by itself right behind the handshake has come before.
@@ -108,7 +135,7 @@ impl Visit {
 
     /// The first of these services that takes files.
     pub async fn upload_service(&self, items: &[Jid]) -> Option<Jid> {
-        let others = items.iter().filter(|item| item.node().is_none() && item.as_str() != self.component.as_str());
+        let others = items.iter().filter(|item| item.node().is_none() && item.as_str() != self.link.domain().as_str());
         let infos = others.take(ASKED).map(async |item| {
             let info = self.result(item, Element::bare("query", ns::DISCO_INFO)).await?;
             info.children().any(|child| child.attr("var") == Some(UPLOAD)).then(|| item.clone())
@@ -131,26 +158,9 @@ impl Visit {
         Err(error.map_or("an answer without a slot", Element::name).to_owned())
     }
 
-    /// What the server itself has said that it lets us do (XEP-0356): the kinds of access. What others say in its place
-    /// counts for nothing.
-    pub fn privileges(&self) -> BTreeSet<String> {
-        let mut heard = lock(&self.heard);
-        // What came before the last answer is in the channel by now, though the task may not have taken it yet.
-        while let Ok(event) = heard.events.try_recv() {
-            heard.take(event);
-        }
-        let mut granted = BTreeSet::new();
-        for stanza in heard.stanzas.iter().filter(|stanza| stanza.from.as_ref() == Some(&self.server)) {
-            for privilege in stanza.element.children().filter(|child| PRIVILEGES.contains(&child.ns().as_str())) {
-                collect(privilege, &mut granted);
-            }
-        }
-        granted
-    }
-
     /// Asks, and returns the answer, an error or a result; `None` where none comes in time.
     async fn ask(&self, to: &Jid, payload: Element) -> Option<Stanza> {
-        let request = OutStanza::new(StanzaKind::Iq, &self.component.jid(), to, Some("get"), None).with(payload);
+        let request = OutStanza::new(StanzaKind::Iq, &self.link.domain().jid(), to, Some("get"), None).with(payload);
         self.link.iq(request, self.patience).await.ok()
     }
 
@@ -165,25 +175,25 @@ impl Visit {
 struct Heard {
     events: mpsc::Receiver<LinkEvent>,
     link: Link,
-    stanzas: Vec<Stanza>,
+    /// Who may say what is granted.
+    hosts: Vec<String>,
+    privileges: Privileges,
 }
 
 impl Heard {
-    /// Keeps what the server says, and answers everybody else.
+    /// Keeps what the server grants, and answers everybody else.
     fn take(&mut self, event: LinkEvent) {
         let LinkEvent::Stanza(stanza) = event else { return };
         let asks = stanza.kind != StanzaKind::Presence
             && !matches!(stanza.type_.as_deref(), Some("error" | "result"))
             && stanza.from.as_ref().is_some_and(|from| from.node().is_some());
-        match stanza.to.as_ref().and_then(|to| self.link.domain().own(to)).filter(|_| asks) {
-            Some(us) => {
-                let condition = Condition::ResourceConstraint;
-                if let Some(answer) = error::reply(&stanza, &us, condition, error::usual_type(condition), AWAY) {
-                    let _ = self.link.send(&answer, Priority::Urgent);
-                }
+        if let Some(us) = stanza.to.as_ref().and_then(|to| self.link.domain().own(to)).filter(|_| asks) {
+            let condition = Condition::ResourceConstraint;
+            if let Some(answer) = error::reply(&stanza, &us, condition, error::usual_type(condition), AWAY) {
+                let _ = self.link.send(&answer, Priority::Urgent);
             }
-            None if self.stanzas.len() < KEPT => self.stanzas.push(*stanza),
-            None => {}
+        } else {
+            self.privileges.learn(&stanza, &self.hosts);
         }
     }
 }
@@ -210,46 +220,4 @@ async fn listen(heard: Arc<Mutex<Heard>>) {
 
 fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
     heard.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// All that is granted anywhere below: Prosody with the module of 2023 nests what should stand side by side.
-fn collect(element: &Element, granted: &mut BTreeSet<String>) {
-    for child in element.children() {
-        let (access, type_) = (child.attr("access"), child.attr("type"));
-        if child.name() == "perm"
-            && let Some(access) = access
-        {
-            // A roster that can only be read does not help; an iq grant has its types at its namespaces.
-            let enough = match access {
-                "roster" => matches!(type_, Some("both" | "set")),
-                _ => type_ != Some("none"),
-            };
-            if enough {
-                granted.insert(access.to_owned());
-            }
-        }
-        collect(child, granted);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn granted(perms: &str) -> Vec<String> {
-        let text = format!("<privilege xmlns='urn:xmpp:privilege:2'>{perms}</privilege>");
-        let mut granted = BTreeSet::new();
-        collect(&text.parse().unwrap(), &mut granted);
-        granted.into_iter().collect()
-    }
-
-    #[test]
-    fn grants_are_found_wherever_they_are() {
-        let nested = "<perm access='iq'><namespace ns='a' type='both'><perm access='roster' type='both'/>\
-                      <perm access='message' type='outgoing'/></namespace></perm>";
-        assert_eq!(granted(nested), ["iq", "message", "roster"]);
-        for nothing in ["", "<perm access='roster' type='get'/>", "<perm access='message' type='none'/>", "<perm/>"] {
-            assert!(granted(nothing).is_empty(), "{nothing}");
-        }
-    }
 }

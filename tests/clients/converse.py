@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
+from picture import is_face
 from screen import optimise
 from world import Failed, until
 
@@ -36,6 +38,8 @@ class Converse:
     name = "converse"
     shows_names = True
     shows_history = True
+    # What a bare domain says it takes for news of the server (headlines), and shows no chat.
+    chats_with_services = False
     packages = ["chromium", "chromium-driver", "npm", "pngquant", "imagemagick"]
 
     def __init__(self, world, processes, folder, shots, user):
@@ -113,6 +117,122 @@ class Converse:
         with open(os.path.join(self.shots, "logs", "converse-browser.log"), "a", encoding="utf-8") as file:
             for entry in self.http("POST", "/se/log", {"type": "browser"}):
                 file.write(f"{entry['level']} {entry['message']}\n")
+
+    def settle(self):
+        time.sleep(0.5)
+
+    # From here on as a person does it, with the mouse.
+
+    def element(self, css):
+        """An element of the page, when it is there."""
+        script = "return [...document.querySelectorAll(arguments[0])].find((one) => one.getClientRects().length) || null"
+        return next(iter(until(f"Converse.js shows {css}", lambda: self.js(script, css)).values()))
+
+    def click(self, css):
+        element = self.element(css)
+        self.js("document.querySelector(arguments[0])?.scrollIntoView({ block: 'center' })", css)
+        self.http("POST", f"/element/{element}/click", {})
+
+    def fill(self, css, text):
+        element = self.element(css)
+        self.http("POST", f"/element/{element}/clear", {})
+        self.http("POST", f"/element/{element}/value", {"text": text})
+
+    def shows(self, *texts):
+        """What stands in the open window, in its fields too."""
+        script = """const box = document.querySelector('converse-user-settings-modal');
+            return [box.innerText, ...[...box.querySelectorAll('input')].map((one) => one.value)].join('\\n')"""
+        for text in texts:
+            until(f"Converse.js shows “{text}”", lambda: text in self.js(script))
+
+    def settings(self, tab):
+        if self.js("return !!document.querySelector('converse-user-settings-modal.show')"):
+            self.leave_settings()
+        self.http("POST", "/window/rect", {"width": 1000, "height": 900})
+        self.click("a.show-client-info")
+        self.click(tab)
+
+    def leave_settings(self):
+        self.click("converse-user-settings-modal .modal-footer button")
+        self.http("POST", "/window/rect", {"width": 1000, "height": 660})
+        self.settle()
+
+    def discover(self, gateway):
+        self.settings("#server-tab")
+        self.shows(gateway)
+        self.js("[...document.querySelectorAll('.disco-items a')].find((a) => a.innerText === arguments[0]).click()", gateway)
+        self.shows("Matrix gateway", "Category: gateway")
+        self.shot("discover")
+        self.leave_settings()
+        return "Services"
+
+    def run(self, gateway, command, answers, shot, *shown):
+        """Runs an ad-hoc command: answers its form, each field by its name, and waits for what is to be shown."""
+        self.settings("#commands-tab")
+        self.fill("converse-adhoc-commands input[name=jid]", gateway)
+        self.click("converse-adhoc-commands input[type=submit]")
+        self.click(f"a[data-command-node={command}]")
+        for field, answer in answers:
+            css = f"converse-adhoc-commands li [name={field}]"
+            if answer is True:
+                self.click(css)
+            else:
+                self.fill(css, answer)
+        self.element("input[data-action=complete]")
+        self.js(f"document.querySelector('a[data-command-node={command}]').scrollIntoView()")
+        self.shot(shot)
+        self.click("input[data-action=complete]")
+        self.shows("Completed", *shown)
+        return "Commands"
+
+    def register(self, gateway, name):
+        said = "You are registered with the Matrix gateway."
+        door = self.run(gateway, "register", [("name", name)], "register", said)
+        self.leave_settings()
+        return door
+
+    def find(self, gateway, typed, jid):
+        door = self.run(gateway, "start-chat", [("address", typed)], "find", jid)
+        self.shot("found")
+        self.leave_settings()
+        self.add(jid)
+        return door
+
+    def unregister(self, gateway):
+        said = "You are not registered any more"
+        door = self.run(gateway, "unregister", [("sure", True)], "unregister", said)
+        self.leave_settings()
+        return door
+
+    def has_contact(self, jid):
+        script = """const row = document.querySelector(`converse-roster [data-jid="${arguments[0]}"]`);
+            return !!row && !row.closest('.requesting-xmpp-contact')"""
+        return self.js(script, jid)
+
+    def lists(self, jid):
+        return self.js("return !!document.querySelector(`converse-roster [data-jid=\"${arguments[0]}\"]`)", jid)
+
+    def remove(self, jid):
+        self.api("await api.contacts.remove(args[0], true);", jid)
+
+    def accept(self, jid):
+        row = f'.requesting-xmpp-contact [data-jid="{jid}"]'
+        self.element(row)
+        self.shot("asks")
+        self.js("document.querySelector('.requesting-xmpp-contact .accept-xmpp-request').click()")
+        self.click("converse-accept-contact-request-modal button[type=submit]")
+
+    def sees_face(self, jid):
+        """The picture in the list and above the chat."""
+        script = """return [...document.querySelectorAll('converse-roster, converse-chat-heading')].flatMap((part) =>
+            [...part.querySelectorAll('svg.avatar image')].map((one) => one.getAttribute('href')))"""
+
+        def pictures():
+            uris = [uri for uri in self.js(script) if uri.startswith("data:image/")]
+            return [uri for uri in uris if is_face(base64.b64decode(uri.partition("base64,")[2]))]
+
+        until("Converse.js shows her picture in the list and above the chat", lambda: len(pictures()) >= 2)
+        return "picture in the page"
 
     def close(self):
         try:

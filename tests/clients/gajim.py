@@ -6,6 +6,7 @@ import pwd
 import sqlite3
 import subprocess
 
+from picture import coloured
 from screen import Screen
 from world import until
 
@@ -16,6 +17,9 @@ INSERT INTO settings VALUES ('soundevents', '{}'), ('status_presets', '{}'), ('p
   ('workspaces', '{"6ac24b4e-3f3f-4f39-a0a8-0a4e2a3f7f66": {}}');
 PRAGMA user_version=5;"""
 
+# Buttons below the list of services, and the box that says yes to leaving.
+REGISTER, COMMAND, SURE = (480, 580), (380, 580), (401, 249)
+
 
 class Gajim:
     """A user in Gajim."""
@@ -24,11 +28,12 @@ class Gajim:
     shows_names = True
     # It asks rooms for no history of their own and wants an archive (MAM), which Portway has not yet.
     shows_history = False
+    chats_with_services = True
     packages = ["gajim", "dbus-daemon", "xvfb", "xdotool", "openbox", "imagemagick", "pngquant", "util-linux"]
 
     def __init__(self, world, processes, folder, shots, user):
         self.world, self.shots, self.user, self.folder = world, shots, user, folder
-        self.chat = None
+        self.chat, self.opened = None, set()
         self.config = os.path.join(folder, "gajim")
         os.makedirs(self.config)
         self.configure()
@@ -100,11 +105,19 @@ class Gajim:
             self.screen.settle()
 
     def open(self, jid):
-        self.link(jid, "message")
         self.chat = jid
-        self.screen.window("Start / Join Chat")
-        self.screen.settle()
-        self.screen.keys("Return")
+        if "@" not in jid:
+            # The dialogue would offer its users too, and takes a service for a room.
+            facts = f"'account': <'home'>, 'jid': <'{jid}'>, 'type': <'contact'>, 'select': <true>"
+            self.activate("add-chat", f"{{{facts}, '__types': <{{'jid': 'JID'}}>}}", "/window/1")
+            self.screen.settle()
+            return
+        self.link(jid, "message")
+        if jid not in self.opened:
+            self.screen.window("Start / Join Chat")
+            self.screen.settle()
+            self.screen.keys("Return")
+        self.opened.add(jid)
         self.screen.settle()
 
     def write(self, text):
@@ -132,6 +145,129 @@ class Gajim:
     def shot(self, name):
         self.screen.settle()
         self.screen.shot(os.path.join(self.shots, f"{self.name}-{name}.png"))
+
+    def settle(self):
+        self.screen.settle()
+
+    def activate(self, action, parameter, window=""):
+        """What an entry of Gajim's menus does."""
+        call = ["gdbus", "call", "--session", "--dest", "org.gajim.Gajim", "--object-path", f"/org/gajim/Gajim{window}"]
+        call += ["--method", "org.gtk.Actions.Activate", action, f"[<{parameter}>]", "{}"]
+        subprocess.run(as_nobody(*call), env=self.env, capture_output=True, timeout=30, check=False)
+
+    def services(self, gateway):
+        """Opens the list of services, with the gateway chosen: the list jumps to what is typed."""
+        self.activate("home-services", "'home'")
+        self.screen.window("Browsing")
+        self.screen.settle(2)
+        self.screen.click(500, 510)
+        self.screen.type(gateway)
+        self.screen.settle(0.5)
+        self.screen.keys("Escape")
+        self.screen.settle(0.5)
+
+    def leave_services(self):
+        for _ in range(2):
+            self.screen.keys("Escape")
+            self.screen.settle(0.5)
+
+    def discover(self, gateway):
+        self.services(gateway)
+        self.shot("discover")
+        # Only where a row is chosen that offers it, the button opens this window.
+        self.screen.click(*REGISTER)
+        self.screen.window("^Register$")
+        self.leave_services()
+        return "Discover Services"
+
+    def register(self, gateway, name):
+        self.services(gateway)
+        self.screen.click(*REGISTER)
+        self.screen.window("^Register$")
+        self.screen.settle()
+        self.screen.click(570, 291)
+        self.screen.type(name)
+        self.shot("register")
+        self.screen.click(733, 499)
+        self.screen.window("Registration successful")
+        self.shot("registered")
+        self.leave_services()
+        return "Register"
+
+    def run(self, gateway, command, shot, fill):
+        """Runs an ad-hoc command of the gateway by the window of its own."""
+        self.services(gateway)
+        self.screen.click(*COMMAND)
+        self.screen.window("Command List")
+        self.screen.settle()
+        self.screen.click(500, 240)
+        self.screen.type(command)
+        self.screen.settle(0.5)
+        self.screen.keys("Return")
+        self.screen.window("Stage")
+        self.screen.settle()
+        fill()
+        self.shot(shot)
+        self.screen.click(728, 549)
+        self.screen.window("Completed")
+        self.shot(f"{shot}-done")
+        self.leave_services()
+        return "Command"
+
+    def find(self, gateway, typed, jid):
+        def fill():
+            self.screen.click(588, 231)
+            self.screen.type(typed)
+            # Into the list of contacts, please.
+            self.screen.click(471, 287)
+
+        return self.run(gateway, "Start", "find", fill)
+
+    def unregister(self, gateway):
+        return self.run(gateway, "Unregister", "unregister", lambda: self.screen.click(*SURE))
+
+    def has_contact(self, jid):
+        return f"'jid': <'{jid}'>" in self.remote("list_contacts", "home")
+
+    lists = has_contact
+
+    def remove(self, jid):
+        self.activate("home-remove-contact", f"'{jid}'")
+        self.screen.window("^Remove (Contact|Transport)$")
+        self.screen.settle()
+        self.shot("remove")
+        self.screen.click(636, 412)
+        self.screen.settle()
+
+    def accept(self, jid):
+        """The page of the account has who asks; then Gajim wants to add them."""
+        self.screen.click(34, 602)
+        self.screen.settle()
+        self.shot("asks")
+        self.screen.click(830, 450)
+        self.screen.settle(2)
+        if self.lists(jid) and not self.screen.run("xdotool", "search", "--onlyvisible", "--name", "Add Contact"):
+            return
+        self.screen.window("Add Contact")
+        # Gajim 1.7 takes the gateway for a room, and says so in place of the next page.
+        if "@" in jid:
+            for _ in range(2):
+                self.screen.keys("Return")
+                self.screen.settle()
+        else:
+            self.screen.keys("Escape")
+        self.screen.settle()
+
+    def sees_face(self, jid):
+        """The picture in the list of chats and above the chat."""
+
+        def dots():
+            path = os.path.join(self.folder, "face.png")
+            self.screen.run("import", "-window", "root", path)
+            return coloured(path)
+
+        until("Gajim shows her picture in the list and above the chat", lambda: dots() > 1500)
+        return f"{dots()} dots of its colour"
 
     def close(self):
         """Nothing that [`Processes`] does not do."""

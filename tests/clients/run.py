@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plays one story in real XMPP clients against the running demo. See README.md."""
+"""Plays stories in real XMPP clients against the running demo. See README.md."""
 
 import argparse
 import json
@@ -16,12 +16,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from converse import Converse  # noqa: E402
 from gajim import Gajim  # noqa: E402
+from manners import Manners  # noqa: E402
 from profanity import Profanity  # noqa: E402
 from screen import Processes  # noqa: E402
 from story import Story  # noqa: E402
 from world import Failed, World, until  # noqa: E402
 
 CLIENTS = {"profanity": (Profanity, "romeo"), "converse": (Converse, "juliet"), "gajim": (Gajim, "nurse")}
+STORIES = {"manners": Manners, "story": Story}
 
 
 def demo(processes, logs, server):
@@ -62,13 +64,15 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--server", choices=["prosody", "ejabberd"], default="prosody")
     options.add_argument("--clients", default=",".join(CLIENTS), help="names, separated by commas")
+    options.add_argument("--stories", default=",".join(STORIES), help="names, separated by commas")
     options.add_argument("--out", default="clients-out", help="where screenshots and logs go")
     options.add_argument("--demo", metavar="FILE", help="the demo.json of a demo that already runs")
     options = options.parse_args()
-    names = options.clients.split(",")
-    if unknown := [name for name in names if name not in CLIENTS]:
-        print(f"there is no client {', '.join(unknown)}; there are {', '.join(CLIENTS)}", file=sys.stderr)
-        return 64
+    names, stories = options.clients.split(","), options.stories.split(",")
+    for asked, known, what in [(names, CLIENTS, "client"), (stories, STORIES, "story")]:
+        if unknown := [name for name in asked if name not in known]:
+            print(f"there is no {what} {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+            return 64
     shots = os.path.abspath(options.out)
     logs = os.path.join(shots, "logs")
     os.makedirs(logs, exist_ok=True)
@@ -83,7 +87,8 @@ def main():
         else:
             world = World(start(servers, logs, options.server))
         for name in names:
-            failures += play(name, world, shots, logs)
+            for story in stories:
+                failures += play(name, STORIES[story], world, shots, logs)
     except Failed as error:
         failures.append(str(error))
         print(f"FAILED: {error}", file=sys.stderr)
@@ -93,13 +98,14 @@ def main():
     return 1 if failures else 0
 
 
-def play(name, world, shots, logs):
-    """One client's story; returns what failed."""
+def play(name, story, world, shots, logs):
+    """One story in one client, which is started for it; returns what failed."""
     kind, user = CLIENTS[name]
     failures = []
 
-    def report(scene, error):
-        print(f"{name:10} {scene:8} {'ok' if error is None else 'FAILED: ' + error}", flush=True)
+    def report(scene, error, seen=None):
+        good = f"ok ({seen})" if seen else "ok"
+        print(f"{name:10} {scene:10} {good if error is None else 'FAILED: ' + error}", flush=True)
         if error is not None:
             failures.append(f"{name} {scene}: {error}")
 
@@ -116,7 +122,7 @@ def play(name, world, shots, logs):
             report("login", str(error))
         else:
             report("login", None)
-            Story(world, client, user, report).play()
+            story(world, client, user, report).play()
     except (Failed, OSError, subprocess.SubprocessError) as error:
         report("start", str(error))
     except Exception:  # A fault of this script: say where, and go on to the next client.

@@ -2,7 +2,7 @@
 
 import secrets
 
-from world import Failed, MailPerson, MatrixPerson, first, until
+from world import Failed, MailPerson, MatrixPerson, until
 
 
 class Story:
@@ -11,7 +11,7 @@ class Story:
     def __init__(self, world, client, user, report):
         self.world, self.client, self.user, self.report = world, client, user, report
         # So that a demo that stays can be played in again.
-        self.serial = serial = "" if first(world, client.name) else secrets.token_hex(2)
+        self.serial = serial = "" if world.is_free(f"alice_{client.name}") else secrets.token_hex(2)
         self.alice = MatrixPerson(world, f"alice_{client.name}{serial}", "Alice Liddell")
         self.bob = MailPerson(world, f"bob.{client.name}{serial}", "Bob Cratchit")
 

@@ -53,6 +53,7 @@ class World:
         self.facts = facts
         self.host = facts["host"]
         self.password = facts["password"]
+        self.gateway = f"matrix.{self.host}"
 
     def contact(self, person):
         """The JID of a Matrix person."""
@@ -70,14 +71,13 @@ class World:
         """The Matrix id of an XMPP user."""
         return f"@xmpp_{user}=40{self.host}:{self.facts['server_name']}"
 
-
-def first(world, client):
-    """Whether this client's Matrix person does not exist yet."""
-    base = f"{world.facts['homeserver']}/_matrix/client/v3"
-    try:
-        return request("GET", f"{base}/register/available?username=alice_{client}").get("available", False)
-    except Failed:
-        return False
+    def is_free(self, local):
+        """Whether nobody on the homeserver has this name yet."""
+        base = f"{self.facts['homeserver']}/_matrix/client/v3"
+        try:
+            return request("GET", f"{base}/register/available?username={quote(local)}").get("available", False)
+        except Failed:
+            return False
 
 
 class MatrixPerson:
@@ -93,6 +93,19 @@ class MatrixPerson:
         self.invites = {}
         self.seen = []
         self.ask("PUT", f"/profile/{quote(self.id)}/displayname", {"displayname": name})
+
+    def wear(self, png):
+        """Puts on a picture."""
+        base = self.base.partition("/_matrix/")[0]
+        headers = {"content-type": "image/png", "authorization": f"Bearer {self.token}"}
+        ask = urllib.request.Request(f"{base}/_matrix/media/v3/upload?filename=face.png", png, headers, method="POST")
+        with urllib.request.urlopen(ask, timeout=30) as answer:
+            uri = json.load(answer)["content_uri"]
+        self.ask("PUT", f"/profile/{quote(self.id)}/avatar_url", {"avatar_url": uri})
+
+    def name_of(self, person):
+        """What somebody is called."""
+        return self.ask("GET", f"/profile/{quote(person)}/displayname").get("displayname")
 
     def ask(self, method, path, body=None):
         return request(method, self.base + path, body, self.token)

@@ -86,6 +86,7 @@ async fn j6_j7_a_room_and_invitations_to_it_use_the_form_by_which_it_was_joined_
             let invited = gateway.stanza(|stanza| stanza.has_child("x", "jabber:x:conference")).await;
             let jid = invited.get_child("x", "jabber:x:conference").unwrap().attr("jid");
             assert_eq!(jid, Some(room.as_str()), "round {round}");
+            assert_eq!(invited.attr("from"), Some(format!("bob%loopback@{US}").as_str()), "round {round}");
             gateway.restart().await;
         }
     }

@@ -149,6 +149,82 @@ async fn d9_d13_commands_are_listed_run_left_and_refused() {
     }
 }
 
+/// Profanity 0.13 ends on an option whose value is empty.
+#[tokio::test]
+async fn d9_every_option_of_a_form_has_a_value_and_a_name() {
+    let mut gateway = open().await;
+    let mut options = 0;
+    for node in portway::command::table::COMMANDS.iter().map(|command| command.name) {
+        let answer = command(&mut gateway, NURSE, &format!("node='{node}'"), "").await;
+        let Some(x) = answer.get_child("command", COMMANDS).and_then(|command| command.get_child("x", DATA)) else {
+            continue;
+        };
+        for field in x.children().filter(|child| child.is("field", DATA)) {
+            let values: Vec<String> = field
+                .children()
+                .filter(|child| child.is("option", DATA))
+                .map(|option| {
+                    assert_ne!(option.attr("label").unwrap_or_default(), "", "{node}: {}", String::from(x));
+                    option.get_child("value", DATA).map(Element::text).unwrap_or_default()
+                })
+                .collect();
+            options += values.len();
+            assert!(values.iter().all(|value| !value.is_empty()), "{node}: {}", String::from(x));
+            // What is chosen from the start is one of them.
+            let chosen = field.get_child("value", DATA).map(Element::text).unwrap_or_default();
+            assert!(values.is_empty() || values.contains(&chosen), "{node}: {}", String::from(x));
+        }
+    }
+    assert!(options > 5, "{options}");
+    // Whoever chooses nothing in particular has it kept like that.
+    let set = |language: &str| format!("<query xmlns='{REGISTER}'>{}</query>", form(&[("language", language)]));
+    for (given, kept) in [("de", "de"), ("any", "any"), ("de", "de"), ("", "any")] {
+        assert_eq!(gateway.iq("set", BALCONY, US, &set(given)).await.attr("type"), Some("result"));
+        let answer = gateway.iq("get", BALCONY, US, &format!("<query xmlns='{REGISTER}'/>")).await;
+        let x = answer.get_child("query", REGISTER).and_then(|query| query.get_child("x", DATA)).expect("a form");
+        let field = x.children().find(|field| field.attr("var") == Some("language")).expect("the field");
+        assert_eq!(field.get_child("value", DATA).map(Element::text).as_deref(), Some(kept), "{given}");
+        let labels: Vec<&str> = field.children().filter_map(|option| option.attr("label")).collect();
+        assert_eq!(labels[1..], ["Deutsch", "English"], "languages go by their own names");
+    }
+}
+
+/// Every Profanity takes a note for a format, so a `%` in it ends the program; and every address that we give has one.
+#[tokio::test]
+async fn d9_d11_addresses_come_as_fields_and_no_note_has_a_percent_sign() {
+    let mut gateway = open().await;
+    for (typed, label, jid) in [
+        ("bob@loopback", "Write to", format!("bob%loopback@{US}")),
+        ("#town@loopback", "Join", format!("#town%loopback@{US}")),
+    ] {
+        let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='start-chat'", "").await);
+        let go = format!("node='start-chat' sessionid='{session}' action='complete'");
+        let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &go, &form(&[("address", typed)])).await);
+        let x = answer.get_child("x", DATA).expect("a form");
+        assert_eq!((status.as_str(), x.attr("type"), note(&answer).as_str()), ("completed", Some("result"), ""));
+        assert_eq!(x.get_child("title", DATA).map(Element::text).as_deref(), Some("Start a chat"));
+        let fields: Vec<&Element> = x.children().filter(|child| child.is("field", DATA)).collect();
+        let [head, field] = fields[..] else { panic!("{}", String::from(x)) };
+        let words = head.get_child("value", DATA).map(Element::text);
+        assert_eq!((head.attr("type"), words.as_deref()), (Some("fixed"), Some("Found:")));
+        assert_eq!((field.attr("type"), field.attr("label")), (Some("jid-single"), Some(label)));
+        assert_eq!(field.get_child("value", DATA).map(Element::text), Some(jid));
+    }
+    // Words go on to be notes, beside the rest.
+    let (_, _, session) = inner(&command(&mut gateway, BALCONY, "node='register'", "").await);
+    let go = format!("node='register' sessionid='{session}' action='complete'");
+    let (answer, _, _) = inner(&command(&mut gateway, BALCONY, &go, &form(&[("name", "50% J")])).await);
+    assert!(note(&answer).starts_with("You are registered with the Loopback gateway.\n"), "{}", note(&answer));
+    assert!(!answer.has_child("x", DATA));
+    gateway.say("m1", "bob%loopback", "hello", "").await;
+    gateway.item("text").await;
+    for node in ["contacts", "export"] {
+        let (answer, status, _) = inner(&command(&mut gateway, BALCONY, &format!("node='{node}'"), "").await);
+        assert!(status == "completed" && !note(&answer).contains('%'), "{node}: {}", note(&answer));
+        assert!(String::from(answer.get_child("x", DATA).expect("a form")).contains('%'), "{node}");
+    }
+}
+
 #[tokio::test]
 async fn d9_commands_say_in_which_language_they_speak() {
     let mut gateway = open().await;
@@ -224,6 +300,7 @@ async fn s1_a_stranger_gets_nowhere_and_a_user_is_no_admin() {
     }
     let items = gateway.iq("get", EVE, US, &format!("<query xmlns='{ITEMS}' node='{COMMANDS}'/>")).await;
     assert_eq!(items.get_child("query", ITEMS).expect("a query").children().count(), 0);
+    assert_eq!(error(&command(&mut gateway, BALCONY, "node='doctor'", "").await).1, "forbidden");
     for node in ["users", "queue", "dead-letters", "links", "disconnect", "rules", "announce", "log-level"] {
         let answer = command(&mut gateway, BALCONY, &format!("node='{node}'"), "").await;
         assert_eq!(error(&answer).1, "forbidden", "{node}");
@@ -273,4 +350,160 @@ async fn d9_an_admin_s_commands_work() {
     assert_eq!(body(&said), "Announcement: Supper is ready");
     assert_eq!(chat(&mut gateway, NURSE, "users list").await, JULIET);
     assert!(chat(&mut gateway, NURSE, "log-level debug").await.contains("debug"));
+}
+
+/// Waits until a delivery has failed for now, so often.
+async fn failed(gateway: &mut Gateway, times: u32) {
+    let counter = "portway_delivery_retries_total{network=\"loopback\",direction=\"to_network\"} ";
+    let wait =
+        async { while !gateway.page("/metrics").await.1.lines().any(|line| line == format!("{counter}{times}")) {} };
+    tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.expect("it fails");
+}
+
+/// A chat that is stuck is tried at an admin's word, and not only when its time has come.
+#[tokio::test]
+async fn d9_an_admin_tries_a_stuck_chat_now() {
+    let mut gateway = Gateway::patient().await;
+    assert_eq!(chat(&mut gateway, NURSE, "queue list").await, "Nothing waits.");
+    gateway.peer.fail("bob@loopback", Some("temporary")).await;
+    gateway.say("m1", "bob%loopback", "stuck", "").await;
+    failed(&mut gateway, 1).await;
+    let list = chat(&mut gateway, NURSE, "queue list").await;
+    let number = list.rsplit(' ').next().expect("a number").to_owned();
+    assert!(chat(&mut gateway, NURSE, &format!("queue retry {number}")).await.contains("1 wait"), "{list}");
+    failed(&mut gateway, 2).await;
+    gateway.peer.fail("bob@loopback", None).await;
+    chat(&mut gateway, NURSE, &format!("queue retry {number}")).await;
+    assert_eq!(gateway.item("text").await.body.as_deref(), Some("stuck"));
+    assert!(chat(&mut gateway, NURSE, "queue retry 4711").await.contains("Nothing waits in 4711"));
+    assert!(chat(&mut gateway, NURSE, "queue retry").await.contains("Say the chat"));
+}
+
+/// What is taken out of the queue is never lost silently: each sender is told, and it is among the dead letters.
+#[tokio::test]
+async fn d9_an_admin_takes_a_stuck_chat_out_of_the_queue() {
+    let mut gateway = Gateway::patient().await;
+    gateway.peer.fail("bob@loopback", Some("temporary")).await;
+    gateway.say("m1", "bob%loopback", "one", "").await;
+    failed(&mut gateway, 1).await;
+    gateway.say("m2", "bob%loopback", "two", "").await;
+    gateway.peer.fail("carol@loopback", Some("temporary")).await;
+    gateway.say("m3", "carol%loopback", "not this one", "").await;
+    failed(&mut gateway, 2).await;
+    let list = chat(&mut gateway, NURSE, "queue list").await;
+    let bobs = list.lines().find(|line| line.contains("bob")).unwrap_or_else(|| panic!("{list}"));
+    let key = bobs.split(": ").next().expect("a key").to_owned();
+    let said = chat(&mut gateway, NURSE, &format!("queue drop {key}")).await;
+    assert!(said.starts_with("2 messages"), "{said}");
+    for id in ["m1", "m2"] {
+        let (type_, condition, text, _) = error(&gateway.answer(id).await);
+        assert_eq!((type_.as_str(), condition.as_str()), ("cancel", "service-unavailable"));
+        assert!(text.contains("an admin has taken it out of the queue"), "{text}");
+    }
+    let letters = chat(&mut gateway, NURSE, "dead-letters list").await;
+    assert_eq!(letters.matches("taken out of the queue by nurse@bench.example").count(), 2, "{letters}");
+    // What comes later goes its way, and the other chat still waits.
+    gateway.peer.fail("bob@loopback", None).await;
+    gateway.say("m4", "bob%loopback", "three", "").await;
+    assert_eq!(gateway.item("text").await.body.as_deref(), Some("three"));
+    let list = chat(&mut gateway, NURSE, "queue list").await;
+    assert!(list.contains("carol"), "{list}");
+}
+
+/// The doctor as a command: what is well, and what is not with what mends it.
+#[tokio::test]
+async fn d15_an_admin_asks_the_doctor() {
+    let mut gateway = open().await;
+    gateway.send(&format!("<message from='{NURSE}' to='{US}' type='chat' id='d'><body>doctor</body></message>")).await;
+    for asked in ["jabber:iq:version", ITEMS, "urn:xmpp:time"] {
+        let ask = gateway.stanza(|stanza| stanza.children().any(|child| child.ns() == asked)).await;
+        let id = ask.attr("id").expect("an id");
+        gateway.send(&format!("<iq type='error' from='bench.example' to='{US}' id='{id}'><error type='cancel'><feature-not-implemented xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")).await;
+    }
+    let answer = gateway.stanza(|stanza| stanza.name() == "message" && stanza.attr("to") == Some(NURSE)).await;
+    let text = body(&answer);
+    for line in [
+        "ok   loopback.handshake: the gateway that runs is connected",
+        "ok   loopback.server: bench.example answers",
+        "warn loopback.privileges: none is granted",
+        "warn loopback.disco-items: bench.example does not say which services it has",
+        "privileged_entities",
+    ] {
+        assert!(text.contains(line), "{line} is missing in {text}");
+    }
+    assert!(!text.contains("a-secret-of-the-component"), "{text}");
+}
+
+/// The command line on the same machine, with the gateway's configuration: exit code, what it says, and its errors.
+async fn portway(gateway: &Gateway, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_portway"));
+    command.args(args).arg("--config").arg(gateway.dir.0.join("portway.toml"));
+    let output = command.output().await.expect("the binary");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The command line is another door of the same table, and what it orders is heeded at once.
+#[tokio::test]
+async fn d9_the_command_line_gives_orders_to_the_gateway_that_runs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut gateway = Gateway::patient().await;
+    let socket = std::fs::metadata(gateway.dir.0.join("portway.sock")).expect("a socket");
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+
+    // Rules hold from the next message on.
+    let deny = ["admin", "do", "loopback", "rules", "action=deny", "pattern=eve@*"];
+    assert_eq!(portway(&gateway, &deny).await.0, Some(0));
+    gateway.say("m0", "eve%loopback", "hi", "").await;
+    assert_eq!(gateway.answer("m0").await.attr("type"), Some("error"));
+    let (_, list, _) = portway(&gateway, &["admin", "do", "loopback", "rules"]).await;
+    assert!(list.contains("eve@*"), "{list}");
+
+    gateway.iq("set", BALCONY, US, &format!("<query xmlns='{REGISTER}'><nick>J</nick></query>")).await;
+    let (code, said, _) = portway(&gateway, &["admin", "do", "loopback", "announce", "text=Supper"]).await;
+    assert!(code == Some(0) && said.contains("1 users"), "{said}");
+    let said = gateway.stanza(|stanza| stanza.name() == "message" && stanza.attr("to") == Some(JULIET)).await;
+    assert_eq!(body(&said), "Announcement: Supper");
+    assert_eq!(portway(&gateway, &["admin", "do", "loopback", "log-level", "level=debug"]).await.0, Some(0));
+    assert_eq!(
+        portway(&gateway, &["admin", "do", "loopback", "disconnect", "user=juliet@bench.example"]).await.0,
+        Some(0)
+    );
+
+    // The queue.
+    gateway.peer.fail("bob@loopback", Some("temporary")).await;
+    gateway.say("m1", "bob%loopback", "stuck", "").await;
+    failed(&mut gateway, 1).await;
+    let (_, list, _) = portway(&gateway, &["admin", "do", "loopback", "queue"]).await;
+    let number = list.trim_end().rsplit(' ').next().expect("a number").to_owned();
+    let retry = ["admin", "queue", "--network", "loopback", "--retry", &number];
+    assert_eq!(portway(&gateway, &retry).await.0, Some(0), "{list}");
+    failed(&mut gateway, 2).await;
+    assert_eq!(portway(&gateway, &["admin", "queue", "--network", "loopback", "--drop", &number]).await.0, Some(0));
+    assert_eq!(error(&gateway.answer("m1").await).1, "service-unavailable");
+
+    // What is wrong does nothing, and says what would be right.
+    for (args, words) in [
+        (vec!["announce"], "text=<text>"),
+        (vec!["announce", "txt=x"], "there is no field txt"),
+        (vec!["announce", "x"], "x is no field"),
+        (vec!["log-level", "level=loud"], "error|warn|info|debug"),
+    ] {
+        let args = [vec!["admin", "do", "loopback"], args].concat();
+        let (code, _, errors) = portway(&gateway, &args).await;
+        assert!(code == Some(64) && errors.contains(words), "{args:?}: {code:?} {errors}");
+    }
+    for (args, words) in [
+        (["admin", "do", "loopback", "register"], "there is no command register for admins"),
+        (["admin", "do", "matrix", "users"], "network matrix does not run; there is loopback"),
+    ] {
+        let (code, _, errors) = portway(&gateway, &args).await;
+        assert!(code == Some(1) && errors.contains(words), "{args:?}: {code:?} {errors}");
+    }
+    // A gateway that was killed leaves its socket behind; the next one takes its place.
+    gateway.restart().await;
+    assert_eq!(portway(&gateway, &["admin", "do", "loopback", "users"]).await.0, Some(0));
+    gateway.child.kill().await.expect("it ran");
+    let (code, _, errors) = portway(&gateway, &["admin", "do", "loopback", "users"]).await;
+    assert!(code == Some(1) && errors.contains("no gateway runs there"), "{code:?} {errors}");
 }

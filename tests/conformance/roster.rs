@@ -77,6 +77,8 @@ async fn rfc_6121_a_contact_asks_back_once_and_both_see_each_other() {
     subscribe(&mut gateway, "bob").await;
     let ask = gateway.stanza(|stanza| is(stanza, Some("subscribe"), &bob)).await;
     assert_eq!(ask.attr("to"), Some(JULIET));
+    let nick = ask.get_child("nick", "http://jabber.org/protocol/nick").map(Element::text);
+    assert_eq!(nick.as_deref(), Some("bob@loopback"), "it says who asks");
     // Asked again before and after an answer: not asked back again.
     subscribe(&mut gateway, "bob").await;
     gateway.send(&format!("<presence type='subscribed' from='{JULIET}' to='{bob}'/>")).await;
@@ -170,6 +172,57 @@ async fn p2_p6_p7_a_contact_is_written_into_the_roster_and_looked_for() {
         let rest = gateway.rest().await;
         assert!(!rest.iter().any(|stanza| is(stanza, Some("subscribe"), &bob)), "{rest:?}");
     }
+}
+
+#[tokio::test]
+async fn p6_d10_whoever_registers_has_the_gateway_in_the_roster_and_whoever_leaves_has_not() {
+    let mut gateway = Gateway::open().await;
+    advert(&mut gateway, "bench.example", "urn:xmpp:privilege:2").await;
+    let register = |payload: &str, id: &str| {
+        format!(
+            "<iq type='set' id='{id}' from='{BALCONY}' to='{US}'><query xmlns='jabber:iq:register'>{payload}</query></iq>"
+        )
+    };
+    gateway.send(&register("<nick>J</nick>", "in")).await;
+    let mut server = Server { item: String::new(), set: Some("both") };
+    let shown = |stanza: &Element| is(stanza, None, US) || is(stanza, Some("subscribe"), US);
+    let requests = server.serve(&mut gateway, shown).await;
+    let types: Vec<_> = requests.iter().filter_map(|request| request.attr("type")).collect();
+    assert_eq!(types, ["get", "set", "get"]);
+    assert!(server.item.contains("Loopback gateway"), "{}", server.item);
+    let rest = gateway.rest().await;
+    assert!(!rest.iter().any(|stanza| is(stanza, Some("subscribe"), US)), "she was not asked: {rest:?}");
+    // Both see each other: after a restart the gateway asks where she is.
+    gateway.restart().await;
+    gateway.stanza(|stanza| is(stanza, Some("probe"), US)).await;
+    advert(&mut gateway, "bench.example", "urn:xmpp:privilege:2").await;
+    gateway.send(&register("<remove/>", "out")).await;
+    gateway.stanza(|stanza| is(stanza, Some("unsubscribed"), US)).await;
+    let request = gateway.stanza(|stanza| stanza.has_child("query", ROSTER)).await;
+    let item = request.get_child("query", ROSTER).unwrap().get_child("item", ROSTER).unwrap();
+    assert_eq!((request.attr("type"), request.attr("to")), (Some("set"), Some(JULIET)));
+    assert_eq!((item.attr("jid"), item.attr("subscription")), (Some(US), Some("remove")));
+}
+
+/// Clients show the name in the roster, whatever they hear later.
+#[tokio::test]
+async fn p6_a_name_is_asked_for_before_it_goes_into_a_roster_or_a_question() {
+    let mut gateway = Gateway::open().await;
+    for (node, name) in [("bob", "Robert"), ("carl", "Charles")] {
+        gateway.peer.name(&format!("{node}@loopback"), name).await;
+    }
+    subscribe(&mut gateway, "bob").await;
+    let ask = gateway.stanza(|stanza| is(stanza, Some("subscribe"), &format!("bob%loopback@{US}"))).await;
+    let nick = ask.get_child("nick", "http://jabber.org/protocol/nick").map(Element::text);
+    assert_eq!(nick.as_deref(), Some("Robert"));
+    advert(&mut gateway, "bench.example", "urn:xmpp:privilege:2").await;
+    subscribe(&mut gateway, "carl").await;
+    let mut server = Server { item: String::new(), set: Some("both") };
+    for _ in 0..2 {
+        let request = gateway.stanza(|stanza| stanza.has_child("query", ROSTER)).await;
+        server.answer(&mut gateway, &request).await;
+    }
+    assert!(server.item.contains("Charles"), "{}", server.item);
 }
 
 /// A server that lets us see presence sends us that of everybody.

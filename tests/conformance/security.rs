@@ -164,6 +164,59 @@ async fn s4_one_who_floods_is_slowed_down_and_nobody_else() {
     assert!(delivered >= 1 && refused >= 30, "{delivered} delivered, {refused} refused");
 }
 
+/// Requests and messages have budgets of their own: a client that asks in a loop does not silence its user.
+#[tokio::test]
+async fn s4_a_flood_of_requests_leaves_messages_alone_and_the_other_way_round() {
+    let limits = "[limits]\nuser_rate = 1\nuser_burst = 20\n";
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    let mut gateway = Gateway::with(limits).await;
+    let mut refused = 0;
+    for _ in 0..60 {
+        refused += usize::from(gateway.iq("get", BALCONY, US, ping).await.attr("type") == Some("error"));
+    }
+    assert!(refused >= 20, "{refused}");
+    for n in 0..10 {
+        gateway.say(&format!("m{n}"), "bob%loopback", &n.to_string(), "").await;
+        assert_eq!(gateway.item("text").await.body, Some(n.to_string()));
+    }
+    let mut gateway = Gateway::with(limits).await;
+    for n in 0..60 {
+        gateway.say(&format!("flood-{n}"), "bob%loopback", "x", "").await;
+    }
+    error(&gateway.answer("flood-59").await);
+    assert_eq!(gateway.iq("get", BALCONY, US, ping).await.attr("type"), Some("result"));
+}
+
+#[tokio::test]
+async fn s4_a_user_writes_to_so_many_new_people_a_day() {
+    let mut gateway = Gateway::with("[limits]\nuser_rate = 0\nuser_people = 3\n").await;
+    gateway.hear("w1", "william@loopback", "hello").await;
+    gateway.stanza(|stanza| body(stanza) == "hello").await;
+    for who in ["a", "b", "c"] {
+        gateway.say(who, &format!("{who}%loopback"), who, "").await;
+        gateway.item("text").await;
+    }
+    for round in 0..2 {
+        // To ask to see somebody is not to write to them, and does not open the door.
+        gateway.send(&format!("<presence from='{JULIET}' to='d%loopback@{US}' type='subscribe'/>")).await;
+        gateway.say(&format!("d{round}"), "d%loopback", "d", "").await;
+        let (type_, condition, text, _) = error(&gateway.answer(&format!("d{round}")).await);
+        assert_eq!((type_.as_str(), condition.as_str()), ("wait", "resource-constraint"));
+        assert!(text.contains("23 h") || text.contains("24 h"), "{text}");
+        // Whom she knows, and who wrote first, she may write to; and others may write to whom they want.
+        for to in ["a", "william"] {
+            gateway.say(&format!("{to}{round}"), &format!("{to}%loopback"), to, "").await;
+            assert_eq!(gateway.item("text").await.body.as_deref(), Some(to));
+        }
+        let romeo = format!(
+            "<message from='romeo@bench.example/x' to='r{round}%loopback@{US}' type='chat' id='r'><body>r</body></message>"
+        );
+        gateway.send(&romeo).await;
+        assert_eq!(gateway.item("text").await.body.as_deref(), Some("r"));
+        gateway.restart().await;
+    }
+}
+
 /// How many errors have come for the flood; asked for by somebody who may.
 async fn gateway_errors(gateway: &mut Gateway, from: &str) -> usize {
     for _ in 0..2 {

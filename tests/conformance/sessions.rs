@@ -62,10 +62,13 @@ async fn rig() -> Rig {
         clock,
         admins: vec![Jid::parse("nurse@bench.example").expect("a JID")],
         registration: Registration::Optional,
+        strangers: portway::command::Policy::Deliver,
         proofs: Quota::new(3, hour),
         registrations: Quota::new(10, hour),
+        relinked: tokio::sync::Notify::new(),
         outside: OnceLock::new(),
         known: Mutex::default(),
+        doctor: OnceLock::new(),
     };
     Rig { commander: Commander::new(Arc::new(house)), store, now, _rest: rest }
 }

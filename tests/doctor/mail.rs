@@ -35,6 +35,9 @@ async fn smarthost(extensions: &'static [&'static str]) -> u16 {
                             |(n, text): (usize, &&str)| format!("250{}{text}\r\n", if n == last { ' ' } else { '-' });
                         all.iter().enumerate().map(line).collect()
                     }
+                    // As Postfix does it, which says who it is for others at the recipient.
+                    "RCPT" if extensions.contains(&"STRICT") => "454 4.7.1 Relay access denied\r\n".to_owned(),
+                    "RCPT" => "550 5.1.1 nobody of that name\r\n".to_owned(),
                     "AUTH" => "535 5.7.8 wrong password\r\n".to_owned(),
                     _ => "250 ok\r\n".to_owned(),
                 };
@@ -57,6 +60,7 @@ async fn the_smarthost_must_answer_and_take_us_as_configured() {
     let plain = smarthost(&["SIZE 1000", "AUTH PLAIN"]).await;
     rig.network = section(&format!("smtp://127.0.0.1:{plain}"), "");
     rig.well().await;
+    let strict = smarthost(&["STRICT"]).await;
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = unused.local_addr().unwrap();
     drop(unused);
@@ -64,6 +68,7 @@ async fn the_smarthost_must_answer_and_take_us_as_configured() {
         (format!("smtp://{closed}"), "does not answer"),
         (format!("smtp://127.0.0.1:{plain}?tls=required"), "offers no STARTTLS"),
         (format!("smtp://juliet:wrong@127.0.0.1:{plain}"), "does not take our login"),
+        (format!("smtp://127.0.0.1:{strict}"), "refuses us: 454 4.7.1 Relay access denied"),
     ] {
         rig.network = section(&url, "");
         let fix = rig.ill("email.smarthost", "fail", words).await;

@@ -13,7 +13,9 @@ pub const US: &str = "gw.bench.example";
 pub const SECRET: &str = "a-secret-of-the-component";
 
 /// All that is wanted of a server.
-pub const GRANTS: &str = "<perm access='roster' type='both'/><perm access='message' type='outgoing'/><perm access='presence' type='roster'/>";
+pub const GRANTS: &str = "<perm access='roster' type='both'/><perm access='message' type='outgoing'/>\
+                          <perm access='presence' type='roster'/>\
+                          <perm access='iq'><namespace ns='http://jabber.org/protocol/pubsub' type='both'/></perm>";
 
 /// What the XMPP server does.
 pub struct Ways {
@@ -196,7 +198,8 @@ async fn serve(server: &FakeServer, ways: &Ways) {
     }
 }
 
-async fn answer(connection: &mut Connection, stanza: &Element, ways: &Ways) {
+/// Answers what is asked of the server.
+pub async fn answer(connection: &mut Connection, stanza: &Element, ways: &Ways) {
     let to = stanza.attr("to").expect("stamped");
     let payload = stanza.children().next().expect("a payload");
     let utc = || {
@@ -234,5 +237,6 @@ async fn answer(connection: &mut Connection, stanza: &Element, ways: &Ways) {
     };
     let type_ = if inner.starts_with("<error") { "error" } else { "result" };
     let id = stanza.attr("id").expect("an id");
-    connection.send(&format!("<iq type='{type_}' from='{to}' to='{US}' id='{id}'>{inner}</iq>")).await;
+    let us = connection.domain.clone();
+    connection.send(&format!("<iq type='{type_}' from='{to}' to='{us}' id='{id}'>{inner}</iq>")).await;
 }

@@ -24,6 +24,20 @@ impl House {
         self.send("bob", &format!("id='{id}'"), &inner).await;
     }
 
+    /// Waits until so many events wait in the only chat, and takes them out as an admin.
+    async fn drop_when(&mut self, count: usize) {
+        let wanted = format!(": {count} wait, the first is ");
+        let mut list = String::new();
+        let chat = loop {
+            if let Some((before, _)) = list.split_once(&wanted) {
+                break before.lines().next_back().expect("a chat").to_owned();
+            }
+            list = self.ask("queue list").await;
+        };
+        let said = self.ask(&format!("queue drop {chat}")).await;
+        assert!(said.starts_with(&format!("{count} messages")), "{list}: {said}");
+    }
+
     /// Waits until everything that was sent before is committed: what is said to somebody else has left.
     async fn committed(&mut self, id: &str) {
         self.say("carl", id, "here").await;
@@ -157,4 +171,34 @@ async fn e27_a_file_that_waits_can_be_taken_back() {
     house.send("bob", "id='m3'", &retraction("m2")).await;
     assert_eq!(said(&house.mail().await), "look");
     house.until(|stanza| is_receipt_of(stanza, "m3")).await;
+}
+
+/// What an admin takes out of the queue is told to whoever sent it, corrections too; what was taken back before is not.
+#[tokio::test]
+async fn e28_what_waits_is_taken_out_of_the_queue_as_it_was_changed() {
+    let mut house = House::open("1h").await;
+    // Nobody takes mail there.
+    house.smarthost = 1;
+    house.kill_and_open("1h").await;
+    house.say("bob", "m1", "stuck").await;
+    house.say("bob", "m2", "/send").await;
+    house.say("bob", "m3", "tow").await;
+    house.say("bob", "m4", "/send").await;
+    house.send("bob", "id='m5'", &correction("m3", "two")).await;
+    house.say("bob", "m6", "a secret").await;
+    house.send("bob", "id='m7'", &retraction("m6")).await;
+    house.drop_when(7).await;
+    let failed = |seen: &[String], id: &str| {
+        let about = |seen: &&String| seen.contains("type='error'") && attribute(seen, "id") == id;
+        seen.iter().filter(about).count()
+    };
+    house.until(|stanza| is_receipt_of(stanza, "m7")).await;
+    // This is behind all of it.
+    house.say("bob", "m8", "bye").await;
+    house.drop_when(1).await;
+    house.until(|stanza| stanza.contains("type='error'") && attribute(stanza, "id") == "m8").await;
+    let times = ["m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"].map(|id| failed(&house.seen, id));
+    assert_eq!(times, [1, 1, 1, 1, 1, 0, 0, 1], "{:?}", house.seen);
+    let letters = house.ask("dead-letters list").await;
+    assert_eq!(letters.matches("taken out of the queue by juliet@bench.example").count(), 5, "{letters}");
 }

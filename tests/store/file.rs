@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use portway::store::{NewBatch, NewEvent, Settle, Store, StoreError};
+use portway_bridges::api::Timestamp;
 
 use crate::rig::{NET, Rig, batch, done, event, guarded, pending, put, seal, settle, waiting};
 
@@ -150,6 +151,9 @@ async fn the_first_schema_with_rows_in_it_is_brought_up_to_date() {
     assert_eq!(found.iter().map(|queued| (queued.id.0, queued.committed.0)).collect::<Vec<_>>(), [(7, 6)]);
     assert_eq!(store.find_message(NET, "a", "old").await.expect("a read").expect("it is known").id.0, 7);
     assert_eq!(put(&store, vec![event("a", "new")]).await[0].0, 8);
+    // Who has written with whom is known to them, and was not met today.
+    assert_eq!(store.is_known(NET, "a").await, Ok(true));
+    assert_eq!(store.opened(NET, "a", Timestamp(0)).await, Ok(Vec::new()));
 }
 
 #[tokio::test]

@@ -95,3 +95,38 @@ pub async fn the_original_is_kept_beside_the_event(rig: Rig) {
     assert_eq!(store.original(numbers[0]).await, Ok(Some(b"raw".to_vec())));
     assert_eq!(store.original(numbers[1]).await, Ok(None));
 }
+
+pub async fn the_last_that_was_said_is_a_message_of_that_way_with_an_id(rig: Rig) {
+    let store = rig.open().await;
+    let speaks = |id: &str| NewEvent { about: Some("1".to_owned()), ..event("a", id) };
+    let other_way = NewEvent { direction: Direction::ToXmpp, ..event("a", "x") };
+    let nameless = NewEvent { ids: Vec::new(), ..event("a", "") };
+    let events = vec![event("a", "1"), speaks("2"), other_way, nameless, event("b", "3"), event("a", "4")];
+    let numbers = put(&store, events).await;
+    let last = async |up_to: usize, direction| {
+        let found = store.last_said(NET, "a", direction, numbers[up_to]).await.expect("a read");
+        found.map(|found| (found.source_ids, found.about))
+    };
+    let said = |id: &str| Some((vec![id.to_owned()], None));
+    assert_eq!(last(4, Direction::ToNetwork).await, said("1"));
+    assert_eq!(last(5, Direction::ToNetwork).await, said("4"));
+    assert_eq!(last(1, Direction::ToXmpp).await, None);
+    assert_eq!(last(5, Direction::ToXmpp).await, said("x"));
+    let found = store.find_message(NET, "a", "2").await.expect("a read").expect("found");
+    assert_eq!(found.about.as_deref(), Some("1"));
+}
+
+pub async fn what_is_withdrawn_leaves_the_history_and_is_delivered_all_the_same(rig: Rig) {
+    let store = rig.open().await;
+    let kept = |id: &str| NewEvent { archive: true, direction: Direction::ToXmpp, ..event("a", id) };
+    let stands_for_it = NewEvent { ids: Vec::new(), about: Some("$1".to_owned()), ..kept("") };
+    let numbers = put(&store, vec![kept("$1"), stands_for_it, kept("$2"), kept("$3")]).await;
+    settle(&store, numbers[..3].iter().map(|id| done(*id)).collect()).await;
+    for id in ["$1", "$3", "$none"] {
+        store.withdraw(NET, "a", id).await.expect("a write");
+    }
+    let history = store.history(NET, "a", Direction::ToXmpp, 10).await.expect("a read");
+    assert_eq!(history.iter().map(|message| message.id).collect::<Vec<_>>(), [numbers[2]]);
+    let waiting = store.pending(NET, Direction::ToXmpp, None, None, 10).await.expect("a read");
+    assert_eq!(waiting.iter().map(|row| (row.id, row.body.is_empty())).collect::<Vec<_>>(), [(numbers[3], false)]);
+}

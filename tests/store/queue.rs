@@ -72,6 +72,30 @@ pub async fn the_guard_tells_networks_chats_senders_and_missing_keys_apart(rig: 
     assert!(store.commit(batch(vec![back])).await.expect("a commit").events[0].duplicate);
 }
 
+/// A window that begins anew at full minutes would let a message through twice that is sent again over one.
+pub async fn a_key_that_counts_for_a_while_counts_from_when_it_was_said(rig: Rig) {
+    let store = rig.open().await;
+    let window = Duration::from_secs(120);
+    let said = |after: u64, id: &str| NewEvent {
+        at: START.after(Duration::from_secs(after)),
+        dedupe: Some("k".to_owned()),
+        dedupe_for: Some(window),
+        ..event("a", id)
+    };
+    let mut found = Vec::new();
+    // Each next one counts from the last one that was new.
+    for (after, id) in [(0, "1"), (1, "2"), (119, "3"), (120, "4"), (121, "5"), (240, "6"), (242, "7"), (241, "8")] {
+        let result = store.commit(batch(vec![said(after, id)])).await.expect("a commit");
+        found.push((id, result.events[0].duplicate));
+    }
+    assert_eq!(
+        found,
+        [("1", false), ("2", true), ("3", true), ("4", true), ("5", false), ("6", true), ("7", false), ("8", true)]
+    );
+    // Nothing that was said is lost for it.
+    assert_eq!(waiting(&store).await.len(), 3);
+}
+
 pub async fn a_name_is_committed_once(rig: Rig) {
     let store = rig.open().await;
     let named = |id: &str, network: &str| NewBatch {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use portway::clock::Clock;
-use portway::store::{BatchResult, Direction, NewBatch, NewEvent, Queued, Settle, Store};
+use portway::store::{BatchResult, Consent, Direction, NewBatch, NewEvent, Queued, Settle, Store};
 use portway_bridges::api::{EventId, Timestamp};
 
 /// The network of most cases.
@@ -104,12 +104,15 @@ pub fn event(chat: &str, id: &str) -> NewEvent {
         chat: chat.to_owned(),
         sender: "juliet".to_owned(),
         dedupe: None,
+        dedupe_for: None,
         ids: vec![id.to_owned()],
+        about: None,
         reply_to: None,
         body: format!("body of {id}").into_bytes(),
         archive: false,
         at: START,
         original: None,
+        consent: Consent::Free,
     }
 }
 

@@ -28,7 +28,7 @@ impl Drop for Dir {
 pub fn loopback(dir: &Dir, server: &Server) -> String {
     format!(
         "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\n[xmpp]\nhost = \"127.0.0.1\"\nport = {}\n\
-         [http]\nlisten = \"127.0.0.1:0\"\n[limits]\nuser_rate = 0\n\
+         [http]\nlisten = \"127.0.0.1:0\"\n[limits]\nuser_rate = 0\nuser_people = 0\n\
          [network.loopback]\ncomponent = \"loopback.bench.example\"\nsecret = \"s\"\nlisten = \"127.0.0.1:0\"\n",
         dir.0,
         server.port()

@@ -53,20 +53,31 @@ impl Gateway {
 
     /// With more in the section of the gateway, and more sections.
     pub async fn configured(gateway: &str, more: &str) -> Self {
-        Self::of("bench.example", gateway, more).await
+        Self::of("bench.example", gateway, more, "").await
+    }
+
+    /// With more in the sections of the gateway and of the network, and no limit to what a user may send.
+    pub async fn for_network(gateway: &str, network: &str) -> Self {
+        Self::of("bench.example", gateway, "[limits]\nuser_rate = 0\n", network).await
+    }
+
+    /// With nurse as admin, and a network that does not try again for an hour by itself.
+    pub async fn patient() -> Self {
+        let admins = "admins = [\"nurse@bench.example\"]\n";
+        Self::of("bench.example", admins, "[limits]\nuser_rate = 0\n", "retry_first = 3600\n").await
     }
 
     /// For these users only: a domain or a bare JID.
     pub async fn for_users(allow: &str, more: &str) -> Self {
-        Self::of(allow, "", more).await
+        Self::of(allow, "", more, "").await
     }
 
-    async fn of(allow: &str, gateway: &str, more: &str) -> Self {
+    async fn of(allow: &str, gateway: &str, more: &str, network: &str) -> Self {
         let dir = Dir::new();
         let server = FakeServer::start(&[(US, "a-secret-of-the-component")]).await;
         let config = format!(
             "[gateway]\ndata_dir = {:?}\nallow = [{allow:?}]\n{gateway}[xmpp]\nport = {}\n[http]\nlisten = \"127.0.0.1:0\"\n{more}\
-             [network.loopback]\ncomponent = \"{US}\"\nsecret = \"a-secret-of-the-component\"\nlisten = \"127.0.0.1:0\"\n",
+             [network.loopback]\ncomponent = \"{US}\"\nsecret = \"a-secret-of-the-component\"\nlisten = \"127.0.0.1:0\"\n{network}",
             dir.0,
             server.port()
         );

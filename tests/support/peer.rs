@@ -54,6 +54,12 @@ impl Peer {
         self.order(&FromPeer::Fail { to: to.to_owned(), how: how.map(str::to_owned) }, to).await;
     }
 
+    /// Gives a person a name, for whoever asks; waits until that is so.
+    pub async fn name(&mut self, person: &str, name: &str) {
+        let order = FromPeer::Name { person: person.to_owned(), name: name.to_owned() };
+        self.order(&order, person).await;
+    }
+
     /// Gives a person a picture (base64), or takes it away; waits until that is so.
     pub async fn face(&mut self, person: &str, picture: Option<&str>) {
         let order = FromPeer::Face { person: person.to_owned(), picture: picture.map(str::to_owned) };

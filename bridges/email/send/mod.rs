@@ -201,11 +201,12 @@ impl Sender {
         Ok(connection)
     }
 
-    /// Connects as for a mail, and says goodbye; whether it was encrypted.
+    /// Connects as for a mail of `from` to somebody outside, asks whether it would be taken, and says goodbye without sending
+    /// any; whether it was encrypted.
     ///
     /// # Errors
     /// What an administrator can mend.
-    pub async fn probe(&self) -> Result<bool, Fault> {
+    pub async fn probe(&self, from: &str) -> Result<bool, Fault> {
         let mut encrypted = true;
         let opened = match self.open(true).await {
             Err(Trouble::NotEncrypted(_)) if self.smarthost.tls == Tls::WhenOffered => {
@@ -216,8 +217,9 @@ impl Sender {
         };
         let mut connection = opened.map_err(|trouble| Fault::of(&trouble))?;
         encrypted &= connection.encrypted();
+        let taken = relays(&mut connection, from).await;
         let _ = connection.command("QUIT").await;
-        Ok(encrypted)
+        taken.map(|()| encrypted)
     }
 
     async fn keep(&self, connection: Connection) {
@@ -225,6 +227,26 @@ impl Sender {
         if idle.len() < KEPT {
             idle.push((Instant::now(), connection));
         }
+    }
+}
+
+/// Whether it takes mail for others from us. Mail servers say so of recipients, and not when somebody connects. What else
+/// they have against this recipient, whom nobody knows, is no fault.
+async fn relays(connection: &mut Connection, from: &str) -> Result<(), Fault> {
+    if let Err(trouble @ Trouble::Refused(_)) = connection.command(&format!("MAIL FROM:<{from}>")).await {
+        return Err(Fault::of(&trouble));
+    }
+    let Err(Trouble::Refused(reply)) = connection.command("RCPT TO:<portway-doctor@example.com>").await else {
+        return Ok(());
+    };
+    let text = reply.text();
+    let policy = |code: &str| text.split(' ').nth(1).is_some_and(|word| word.starts_with(code));
+    match reply.code {
+        530 => Err(Fault::Login(text)),
+        // RFC 3463, section 3.8; Postfix says 454 where it is told to be careful.
+        454 if policy("4.7.") => Err(Fault::Refused(text)),
+        550..=554 if policy("5.7.") || text.to_ascii_lowercase().contains("relay") => Err(Fault::Refused(text)),
+        _ => Ok(()),
     }
 }
 

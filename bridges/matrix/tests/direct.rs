@@ -194,7 +194,7 @@ async fn a_profile_that_may_not_be_seen_stops_nobody() {
 async fn long_text_and_long_edits_arrive_whole() {
     let world = World::start().await;
     let receipt = world.deliver(hello(1)).await.unwrap();
-    let target = crate::api::Target { id: receipt.ids.first().cloned(), event: None };
+    let target = crate::api::Target { id: receipt.ids.first().cloned(), ..Default::default() };
     // What JSON writes in two bytes each.
     let bodies = ["\"\n".repeat(40_000), "x".repeat(70_000), "\u{1f600}".repeat(20_000)];
     for (number, body) in (2..).zip(&bodies) {
@@ -272,4 +272,26 @@ async fn people_are_found_in_the_homeserver_s_directory_and_our_ghosts_are_not()
     assert_eq!(soon(world.adapter.search("ali", 1)).await.len(), 1);
     world.stub.fail(Fault::once("user_directory", 500, "M_UNKNOWN", "broken"));
     assert_eq!(soon(world.adapter.search("ali", 10)).await, []);
+}
+
+/// Whoever is sent back is told where they said it. A user who has blocked them has left that chat: no other one is made.
+#[tokio::test]
+async fn a_failure_is_told_in_the_chat_that_there_is_and_makes_none_with_whom_the_user_blocks() {
+    let world = World::start().await;
+    let failed = |number: i64| {
+        let sentence = crate::api::Sentence::new("stranger.refused");
+        let failed = Failed { event: EventId(1), condition: Condition::PolicyViolation, sentence, still_trying: false };
+        to(&alice(), number, Kind::Failed(failed))
+    };
+    world.deliver(hello(1)).await.unwrap();
+    let room = world.only_room();
+    world.deliver(failed(2)).await.unwrap();
+    let told = world.stub.sent(&room).last().map(|sent| sent.content.clone()).unwrap();
+    assert!(told["msgtype"] == "m.notice" && told["body"].as_str().unwrap().contains("stranger.refused"), "{told}");
+    world.memory.keep_out(&alice(), &romeo());
+    world.deliver(failed(3)).await.unwrap();
+    assert_eq!(world.stub.sent(&room).len(), 3, "the ghost is there yet");
+    soon(world.adapter.blocked(&romeo(), &alice())).await;
+    assert_eq!(world.deliver(failed(4)).await.unwrap(), Receipt::default());
+    assert_eq!((world.stub.rooms().len(), world.stub.sent(&room).len()), (1, 3));
 }

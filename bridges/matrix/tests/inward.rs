@@ -157,7 +157,7 @@ async fn an_invitation_that_cannot_be_followed_is_given_up() {
 async fn a_bounce_is_shown_in_the_chat() {
     let world = World::start().await;
     world.deliver(hello(1)).await.unwrap();
-    let failed = crate::api::Failed {
+    let failed = Failed {
         event: EventId(1),
         condition: Condition::ItemNotFound,
         sentence: crate::api::Sentence::new("matrix.no-such-user").with("person", "x"),

@@ -6,6 +6,8 @@ mod direct;
 mod hostile;
 mod inward;
 mod picture;
+mod pointer;
+mod relations;
 mod room;
 
 use std::sync::Arc;
@@ -18,8 +20,8 @@ use tokio::task::JoinHandle;
 use super::NETWORK;
 use crate::api::testkit::MemoryCore;
 use crate::api::{
-    Adapter, Chat, Condition, EventId, Failure, Fatal, Inbound, Kind, Network, Outbound, PersonId, Receipt, Stop, Text,
-    Timestamp, UserId,
+    Adapter, Chat, Condition, EventId, Failed, Failure, Fatal, Inbound, Kind, Network, Outbound, PersonId, Receipt,
+    Stop, Text, Timestamp, UserId,
 };
 
 const ALICE: &str = "@alice:hs.test";

@@ -95,7 +95,7 @@ async fn what_happens_in_a_room() {
     let bob = "@bob:hs.test";
     let came = world.stub.change_member(&room, bob, bob, Member::Join, json!({}));
     let said = world.stub.event(&room, bob, "m.room.message", json!({ "msgtype": "m.emote", "body": "waves" }));
-    let liked = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": said["event_id"], "key": "+" } });
+    let liked = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": said["event_id"], "key": "👍" } });
     let liked = world.stub.event(&room, ALICE, "m.reaction", liked);
     let kicked = world.stub.change_member(&room, ALICE, bob, Member::Leave, json!({ "reason": "rude" }));
     let out = world.stub.change_member(&room, ALICE, ROMEO, Member::Ban, json!({}));
@@ -104,7 +104,7 @@ async fn what_happens_in_a_room() {
     assert!(events.iter().all(|event| event.chat == Chat::Room(id.clone())));
     let person = PersonId::new("bob", "hs.test").unwrap();
     let emote = Text { style: crate::api::Style::Emote, ..Text::plain("waves") };
-    let target = crate::api::Target { id: said["event_id"].as_str().map(ItemId::new), event: None };
+    let target = crate::api::Target { id: said["event_id"].as_str().map(ItemId::new), ..Default::default() };
     let kick = |person, user, reason: Option<&str>, ban| {
         Kind::Membership(Membership::Kick { person, user, reason: reason.map(str::to_owned), ban })
     };
@@ -114,7 +114,7 @@ async fn what_happens_in_a_room() {
         [
             Kind::Membership(Membership::Join { name: Some("Bob".into()) }),
             Kind::Text(emote),
-            Kind::Reaction { target, keys: vec!["+".into()] },
+            Kind::Reaction { target, keys: vec!["👍".into()] },
             kick(Some(person), None, Some("rude"), false),
             kick(None, Some(romeo()), None, true),
         ]
@@ -259,4 +259,21 @@ async fn an_upgraded_room_is_told_and_found_by_its_server() {
     soon(world.adapter.enter(&romeo(), "Romeo", &id)).await.unwrap();
     let asked = world.stub.queries("/join/");
     assert!(asked.last().unwrap().contains("via=hs.test"), "{asked:?}");
+    // Whoever comes to the old room later is told as well; the alias leads there until somebody moves it.
+    let old = soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap();
+    assert_eq!(old.next, Some(id));
+    // A homeserver that gives the whole event says by which server the next one can be reached.
+    let next = world.stub.make_room(None, &[ALICE]);
+    let event = json!({ "sender": "@alice:far.test", "content": { "replacement_room": next } });
+    world.stub.set_state(&room, "m.room.tombstone", event);
+    let id = RoomId::id(next.trim_start_matches('!'), None).unwrap();
+    assert_eq!(soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap().next, Some(id.clone()));
+    let _ = soon(world.adapter.enter(&romeo(), "Romeo", &id)).await;
+    let asked = world.stub.queries("/join/");
+    assert!(asked.last().unwrap().contains("via=far.test"), "{asked:?}");
+    for nonsense in [json!({ "replacement_room": "#x" }), json!({ "replacement_room": 1 }), json!({ "body": "closed" })]
+    {
+        world.stub.set_state(&room, "m.room.tombstone", nonsense);
+        assert_eq!(soon(world.adapter.enter(&romeo(), "Romeo", &alias())).await.unwrap().next, None);
+    }
 }

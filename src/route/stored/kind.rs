@@ -83,7 +83,7 @@ pub(super) struct StoredText {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct StoredTarget(Option<String>, Option<i64>);
+pub(super) struct StoredTarget(Option<String>, Option<i64>, #[serde(default)] Option<String>, #[serde(default)] bool);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
 fn is_zero(n: &u8) -> bool {
@@ -123,11 +123,12 @@ fn text_in(text: StoredText) -> Text {
 }
 
 fn target_out(target: &Target) -> StoredTarget {
-    StoredTarget(target.id.as_ref().map(ToString::to_string), target.event.map(|event| event.0))
+    let (id, event) = (target.id.as_ref().map(ToString::to_string), target.event.map(|event| event.0));
+    StoredTarget(id, event, target.quote.clone(), target.caption)
 }
 
-fn target_in(StoredTarget(id, event): StoredTarget) -> Target {
-    Target { id: id.as_deref().map(ItemId::new), event: event.map(EventId) }
+fn target_in(StoredTarget(id, event, quote, caption): StoredTarget) -> Target {
+    Target { id: id.as_deref().map(ItemId::new), event: event.map(EventId), quote, caption, ..Target::default() }
 }
 
 fn file_out(file: &File) -> StoredFile {

@@ -266,7 +266,7 @@ mod tests {
         let person = PersonId::new("bob", "x").unwrap();
         let room = RoomId::id("abc", None).unwrap();
         let alias = RoomId::alias("town", "hs").unwrap();
-        let target = Target { id: Some(ItemId::new("$x")), event: Some(EventId(7)) };
+        let target = Target { event: Some(EventId(7)), quote: Some("q".into()), caption: true, ..Target::by_id("$x") };
         let text = Text {
             body: "a\nb \u{1f600}".into(),
             rich: Rich::new(marks()),

@@ -76,6 +76,20 @@ impl Backend for Sqlite {
         self.message_by_id(network, chat, id)
     }
 
+    fn withdraw(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        self.withdraw_from_archive(network, chat, id)
+    }
+
+    fn last_said(
+        &mut self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        self.said(network, chat, direction, up_to)
+    }
+
     fn message(&mut self, id: EventId) -> Outcome<Option<Message>> {
         self.message_by_number(id)
     }

@@ -7,6 +7,7 @@ mod people;
 mod plans;
 mod prune;
 mod queue;
+mod strangers;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,6 +26,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/01_first.sql"),
     include_str!("../migrations/02_ages.sql"),
     include_str!("../migrations/03_accounts.sql"),
+    include_str!("../migrations/04_strangers.sql"),
+    include_str!("../migrations/05_about.sql"),
 ];
 
 /// How many chat keys are kept in memory.
@@ -33,7 +36,14 @@ const CHATS: usize = 16_384;
 /// One connection.
 pub struct Sqlite {
     db: Connection,
-    chats: HashMap<(String, String), i64>,
+    chats: HashMap<(String, String), Chat>,
+}
+
+/// The number of a chat, and whether it was seen that its user has agreed to it.
+#[derive(Debug, Clone, Copy)]
+struct Chat {
+    id: i64,
+    known: bool,
 }
 
 impl Sqlite {
@@ -90,24 +100,31 @@ impl Sqlite {
         Ok(Self { db, chats: HashMap::new() })
     }
 
-    /// The number of a chat, which is made where there is none.
-    fn chat(&mut self, network: &str, key: &str) -> Outcome<i64> {
+    /// A chat, which is made where there is none. `opened`: when its user opened it, if it is made by them.
+    fn chat(&mut self, network: &str, key: &str, opened: Option<i64>) -> Outcome<Chat> {
         let name = (network.to_owned(), key.to_owned());
-        if let Some(id) = self.chats.get(&name) {
-            return Ok(*id);
+        if let Some(chat) = self.chats.get(&name) {
+            return Ok(*chat);
         }
         let id = match self.known_chat(network, key)? {
             Some(id) => id,
             None => {
-                self.db.prepare_cached("INSERT INTO chats (network, key) VALUES (?1, ?2)")?.execute((network, key))?;
+                self.db
+                    .prepare_cached("INSERT INTO chats (network, key, opened) VALUES (?1, ?2, ?3)")?
+                    .execute((network, key, opened))?;
                 self.db.last_insert_rowid()
             }
         };
+        let chat = Chat { id, known: false };
+        self.remember_chat(name, chat);
+        Ok(chat)
+    }
+
+    fn remember_chat(&mut self, name: (String, String), chat: Chat) {
         if self.chats.len() >= CHATS {
             self.chats.clear();
         }
-        self.chats.insert(name, id);
-        Ok(id)
+        self.chats.insert(name, chat);
     }
 
     fn known_chat(&self, network: &str, key: &str) -> Outcome<Option<i64>> {

@@ -3,10 +3,12 @@
 use portway_bridges::api::{EventId, InboxId, Timestamp};
 use rusqlite::{Row, params};
 
+use super::strangers::Fate;
 use super::{Sqlite, limit, optional};
 use crate::store::backend::Outcome;
 use crate::store::model::{
-    BatchResult, Committed, DeadLetter, Direction, Message, NewBatch, NewEvent, PendingLane, QueueDepth, Queued, Settle,
+    BatchResult, Committed, Consent, DeadLetter, Direction, Message, NewBatch, NewEvent, PendingLane, QueueDepth,
+    Queued, Reason, Settle,
 };
 
 /// The columns that [`queued`] reads.
@@ -53,7 +55,15 @@ pub(super) const LETTERS: &str = "SELECT e.id, c.network, e.direction, c.key, e.
 /// number meet each letter once.
 const INBOX_LETTERS: i64 = 1_000_000_000_000_000;
 
-const MESSAGE: &str = "e.id, e.direction, c.key, e.sender, e.source_id, e.reply_to, e.body, e.at";
+pub(super) const SAID: &str = "SELECT max(id) FROM events INDEXED BY events_said
+    WHERE chat = ?1 AND direction = ?2 AND id <= ?3 AND about IS NULL AND source_id IS NOT NULL";
+
+pub(super) const WITHDRAW: &str = "UPDATE events SET archive = 0, body = CASE state WHEN 1 THEN NULL ELSE body END
+    WHERE id IN (SELECT id FROM events INDEXED BY events_source WHERE chat = ?1 AND source_id = ?2 AND archive = 1
+                 UNION ALL SELECT id FROM events INDEXED BY events_archive
+                 WHERE archive = 1 AND chat = ?1 AND direction = ?3 AND about = ?2)";
+
+const MESSAGE: &str = "e.id, e.direction, c.key, e.sender, e.source_id, e.reply_to, e.body, e.at, e.about";
 
 impl Sqlite {
     pub(super) fn commit_batch(&mut self, batch: &NewBatch, now: Timestamp) -> Outcome<BatchResult> {
@@ -69,7 +79,8 @@ impl Sqlite {
             }
         }
         for event in &batch.events {
-            result.events.push(self.insert_event(event, now)?);
+            let committed = self.insert_event(event, now, &mut result)?;
+            result.events.push(committed);
         }
         for (network, raw) in &batch.inbox {
             self.db
@@ -86,13 +97,22 @@ impl Sqlite {
         Ok(result)
     }
 
-    fn insert_event(&mut self, event: &NewEvent, now: Timestamp) -> Outcome<Committed> {
-        let chat = self.chat(&event.network, &event.chat)?;
+    pub(super) fn insert_event(
+        &mut self,
+        event: &NewEvent,
+        now: Timestamp,
+        result: &mut BatchResult,
+    ) -> Outcome<Committed> {
+        let by_user = event.direction == Direction::ToNetwork && event.consent == Consent::Given;
+        let chat = self.chat(&event.network, &event.chat, by_user.then_some(now.0))?;
+        let fate = self.fate(event, chat, now, result)?;
+        let chat = chat.id;
         let new = self
             .db
             .prepare_cached(
-                "INSERT INTO events (chat, direction, sender, dedupe, source_id, reply_to, archive, body, at, committed)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                "INSERT INTO events (chat, direction, sender, dedupe, source_id, reply_to, archive, body, at, committed,
+                     state, condition, about)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                  ON CONFLICT (chat, sender, dedupe) WHERE dedupe IS NOT NULL DO NOTHING",
             )?
             .execute(params![
@@ -103,16 +123,26 @@ impl Sqlite {
                 event.ids.first(),
                 event.reply_to,
                 event.archive,
-                event.body,
+                (!matches!(fate, Fate::LeftOut)).then_some(&event.body),
                 event.at.0,
-                now.0
+                now.0,
+                fate.state(),
+                fate.reason().map(Reason::name),
+                event.about
             ])?;
         if new == 0 {
-            let id = self
+            let (id, at) = self
                 .db
-                .prepare_cached("SELECT id FROM events WHERE chat = ?1 AND sender = ?2 AND dedupe = ?3")?
-                .query_row(params![chat, event.sender, event.dedupe], |row| row.get(0))?;
-            return Ok(Committed { id: EventId(id), duplicate: true });
+                .prepare_cached("SELECT id, at FROM events WHERE chat = ?1 AND sender = ?2 AND dedupe = ?3")?
+                .query_row(params![chat, event.sender, event.dedupe], |row| {
+                    Ok((row.get(0)?, Timestamp(row.get(1)?)))
+                })?;
+            if event.dedupe_for.is_none_or(|window| event.at.since(at) <= window) {
+                return Ok(Committed { id: EventId(id), duplicate: true });
+            }
+            // The other one is too long ago to be the same; from now on the key stands for this one.
+            self.db.prepare_cached("UPDATE events SET dedupe = NULL WHERE id = ?1")?.execute([id])?;
+            return self.insert_event(event, now, result);
         }
         let id = self.db.last_insert_rowid();
         for (part, value) in event.ids.iter().enumerate().skip(1) {
@@ -125,6 +155,7 @@ impl Sqlite {
                 .prepare_cached("INSERT INTO originals (event, at, raw) VALUES (?1, ?2, ?3)")?
                 .execute(params![id, now.0, raw])?;
         }
+        self.follow(event, fate, now, result)?;
         Ok(Committed { id: EventId(id), duplicate: false })
     }
 
@@ -179,7 +210,7 @@ impl Sqlite {
                 }
             }
         }
-        then.iter().map(|event| self.insert_event(event, now)).collect()
+        then.iter().map(|event| self.insert_event(event, now, &mut BatchResult::default())).collect()
     }
 
     fn done(&mut self, id: EventId) -> Outcome<()> {
@@ -246,6 +277,26 @@ impl Sqlite {
             Some(id) => self.message_by_number(EventId(id)),
             None => Ok(None),
         }
+    }
+
+    pub(super) fn said(
+        &mut self,
+        network: &str,
+        chat: &str,
+        direction: Direction,
+        up_to: EventId,
+    ) -> Outcome<Option<Message>> {
+        let Some(chat) = self.known_chat(network, chat)? else { return Ok(None) };
+        let found: Option<i64> =
+            self.db.prepare_cached(SAID)?.query_row(params![chat, direction as i64, up_to.0], |row| row.get(0))?;
+        found.map_or(Ok(None), |id| self.message_by_number(EventId(id)))
+    }
+
+    pub(super) fn withdraw_from_archive(&mut self, network: &str, chat: &str, id: &str) -> Outcome<()> {
+        if let Some(chat) = self.known_chat(network, chat)? {
+            self.db.prepare_cached(WITHDRAW)?.execute(params![chat, id, Direction::ToXmpp as i64])?;
+        }
+        Ok(())
     }
 
     pub(super) fn message_by_number(&mut self, id: EventId) -> Outcome<Option<Message>> {
@@ -388,6 +439,7 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         reply_to: row.get(5)?,
         body: row.get(6)?,
         at: Timestamp(row.get(7)?),
+        about: row.get(8)?,
     })
 }
 

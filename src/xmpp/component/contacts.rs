@@ -90,11 +90,13 @@ impl Component {
         };
         let done = match type_ {
             None => {
+                self.shows_itself(from, stanza, us);
                 self.came(from);
                 Ok(())
             }
             Some("unavailable") => {
                 self.0.roster.online.went(from);
+                parts.faces.caps().went(from);
                 if let (Some(user), Some(person)) = (access::user(from), &contact.person) {
                     parts.router.left(&Chat::Direct { user, person: person.clone() });
                 }
@@ -151,6 +153,7 @@ impl Component {
         if let (Some(user), Some(person), Some(node)) = (access::user(from), &contact.person, contact.us.jid().node()) {
             parts.directory.addressed(&user, person, node).await;
         }
+        self.wants_to_hear(from, contact).await?;
         let grant = |state| outbound(inbound(state, Change::Subscribe).state, Change::Subscribed).state;
         let (_, after) = self.0.roster.change(user, &contact.key, grant).await?;
         // Whoever has it already and asks again is told again (RFC 6121, section 3.1.3).
@@ -166,22 +169,33 @@ impl Component {
     /// Makes the user's side of it whole: in the user's roster where we may, else by asking.
     fn bind(&self, from: &Jid, contact: Contact) {
         let (this, user) = (self.clone(), from.to_bare());
-        let grants = self.0.roster.privileges.of(user.domain());
-        if !grants.is_some_and(|grants| grants.roster_get && grants.roster_set) {
-            tokio::spawn(async move { this.ask_back(&user, &contact).await });
-            return;
-        }
         tokio::spawn(async move {
-            let _few = this.0.roster.changing.clone().acquire_owned().await;
-            if this.write_into_roster(&user, &contact).await {
-                let both = |_| Subscription { to: true, from: true, ..Subscription::default() };
-                if let Err(error) = this.0.roster.change(user.as_str(), &contact.key, both).await {
-                    warn!(network = %this.0.parts.network, %error, "a subscription cannot be stored");
-                }
-            } else {
+            if !this.entered(&user, &contact).await {
                 this.ask_back(&user, &contact).await;
             }
         });
+    }
+
+    /// Whether the server of this user lets us read and change their roster.
+    fn may_write(&self, user: &Jid) -> bool {
+        self.0.roster.privileges.of(user.domain()).is_some_and(|grants| grants.roster_get && grants.roster_set)
+    }
+
+    /// Makes user and contact see each other by way of the user's roster. False where that is not ours to do, or did not
+    /// come out.
+    async fn entered(&self, user: &Jid, contact: &Contact) -> bool {
+        if !self.may_write(user) {
+            return false;
+        }
+        let _few = self.0.roster.changing.clone().acquire_owned().await;
+        if !self.write_into_roster(user, contact).await {
+            return false;
+        }
+        let both = |_| Subscription { to: true, from: true, ..Subscription::default() };
+        if let Err(error) = self.0.roster.change(user.as_str(), &contact.key, both).await {
+            warn!(network = %self.0.parts.network, %error, "a subscription cannot be stored");
+        }
+        true
     }
 
     /// Writes a contact into the roster of a user whose server lets us, and looks whether it is there: ejabberd ignores
@@ -189,9 +203,10 @@ impl Component {
     async fn write_into_roster(&self, user: &Jid, contact: &Contact) -> bool {
         let parts = &self.0.parts;
         let Some(bare) = contact.us.resource(None) else { return false };
+        // The name in a roster counts more than any that a client hears of later, so it is worth a question.
         let wanted = Wanted {
             contact: bare.jid().as_str().to_owned(),
-            name: self.shown_name(contact).await,
+            name: self.name_or_ask(contact).await,
             group: parts.descriptor.name.to_owned(),
         };
         let read = || async {
@@ -216,15 +231,14 @@ impl Component {
             false => state,
         };
         match self.0.roster.change(user.as_str(), &contact.key, ask).await {
-            Ok((before, after)) if after.pending_out && !before.pending_out => {
-                self.answer(&contact.us, user, "subscribe", None);
-            }
+            Ok((before, after)) if after.pending_out && !before.pending_out => self.question(contact, user).await,
             Ok(_) => {}
             Err(error) => warn!(network = %parts.network, %error, "a subscription cannot be stored"),
         }
     }
 
-    /// The gateway (no localpart), or the contact with this one, asks to see a user's presence, because the user wants it to.
+    /// The gateway (no localpart), or the contact with this one, comes into a user's roster because the user wants it to: by
+    /// our own hand where we may, else by asking to see the user's presence.
     pub(super) fn ask(&self, localpart: Option<&str>, user: &UserId) {
         let Some(user) = bare_jid(user) else { return };
         let (this, us) = (self.clone(), self.0.parts.domain.address(localpart, None));
@@ -234,24 +248,35 @@ impl Component {
         };
         let Some(contact) = contact else { return };
         tokio::spawn(async move {
+            let room = this.0.roster.has_room(user.as_str(), &contact.key).await.unwrap_or(false);
+            if room && this.entered(&user, &contact).await {
+                this.show(&contact, &user).await;
+                return this.tell_name(&contact, &user, true).await;
+            }
             let ask = |state: Subscription| match state.to {
                 true => state,
                 false => outbound(state, Change::Subscribe).state,
             };
             match this.0.roster.change(user.as_str(), &contact.key, ask).await {
-                Ok((_, after)) if after.pending_out => this.answer(&contact.us, &user, "subscribe", None),
+                Ok((_, after)) if after.pending_out => this.question(&contact, &user).await,
                 Ok(_) => {}
                 Err(error) => warn!(network = %this.0.parts.network, %error, "a subscription cannot be stored"),
             }
         });
     }
 
-    /// A user has gone: nothing of them is remembered, and their stand-in on the network looks like anybody.
+    /// A user has gone: nothing of them is remembered, their stand-in on the network looks like anybody, and the gateway is
+    /// no entry in their roster any more, which ending the subscriptions alone would leave behind.
     pub(super) fn forget(&self, user: &UserId) {
         self.0.roster.forget(&user.to_string());
         let (this, user) = (self.clone(), user.clone());
         tokio::spawn(async move {
             let parts = &this.0.parts;
+            if let Some(jid) = bare_jid(&user).filter(|jid| this.may_write(jid)) {
+                let remove = item::remove(&parts.domain, &jid, parts.domain.as_str());
+                // Whoever had no such entry, or has taken it out already, is answered with an error, and that is all right.
+                let _ = parts.link.iq(remove, ROSTER).await;
+            }
             if let Err(failure) = parts.adapter.dress(&user, None, Some(&Picture::none())).await {
                 warn!(network = %parts.network, %failure, "the picture of a user who has gone stays on their stand-in");
             }
@@ -261,6 +286,9 @@ impl Component {
     /// The user has answered a contact, or has turned away from it.
     async fn changed(&self, from: &Jid, contact: &Contact, change: Change) -> Result<(), StoreError> {
         let user = from.bare_str();
+        if change == Change::Subscribed {
+            self.wants_to_hear(from, contact).await?;
+        }
         let (before, after) =
             self.0.roster.change(user, &contact.key, move |state| inbound(state, change).state).await?;
         if change == Change::Unsubscribe && before != after {
@@ -281,6 +309,14 @@ impl Component {
         Ok(())
     }
 
+    /// A user takes a person for a contact: nothing that they say needs a question any more.
+    async fn wants_to_hear(&self, from: &Jid, contact: &Contact) -> Result<(), StoreError> {
+        if let (Some(user), Some(person)) = (access::user(from), contact.person.clone()) {
+            self.0.parts.router.welcome(&Chat::Direct { user, person }).await?;
+        }
+        Ok(())
+    }
+
     /// A user's server asks how a contact is doing.
     async fn probe(&self, from: &Jid, contact: &Contact, id: Option<&str>) -> Result<(), StoreError> {
         let user = from.bare_str();
@@ -297,6 +333,8 @@ impl Component {
             }
             None => {}
         }
+        // Nothing is known of what it can do.
+        let _ = self.0.parts.faces.caps().came(from, None);
         self.came(from);
         if self.0.roster.online.shows(from, &contact.key) {
             self.show(contact, from).await;
@@ -360,6 +398,7 @@ impl Component {
     /// whether they are there, and see the gateway itself.
     pub(super) fn begin_presence(&self) {
         self.0.roster.online.forget();
+        self.0.parts.faces.caps().forget();
         self.0.roster.privileges.forget();
         let this = self.clone();
         tokio::spawn(async move {
@@ -449,6 +488,25 @@ impl Component {
         }
     }
 
+    /// Asks to see a user's presence, by name: whoever is asked wants to know who it is (XEP-0172, section 4.2).
+    async fn question(&self, contact: &Contact, to: &Jid) {
+        let Some(bare) = contact.us.resource(None) else { return };
+        let name = self.name_or_ask(contact).await;
+        self.send(&presence::question(&bare, to, &name), Priority::Low);
+    }
+
+    /// What a contact is called, after a question to the network where nobody knows yet.
+    async fn name_or_ask(&self, contact: &Contact) -> String {
+        let name = match &contact.person {
+            Some(person) => self.0.parts.directory.name_or_ask(person).await,
+            None => None,
+        };
+        match name {
+            Some(name) => name,
+            None => self.shown_name(contact).await,
+        }
+    }
+
     /// Shows a contact to a user or to one of their devices.
     async fn show(&self, contact: &Contact, to: &Jid) {
         let name = self.shown_name(contact).await;
@@ -500,8 +558,10 @@ impl Component {
     }
 
     fn call(&self, us: &OurJid, to: &Jid, name: &str) {
-        if let Some(nick) = presence::nick(us, to, name) {
-            self.send(&nick, Priority::Low);
+        for to in self.0.parts.faces.caps().receivers(to, |features| features.names) {
+            if let Some(nick) = presence::nick(us, &to, name) {
+                self.send(&nick, Priority::Low);
+            }
         }
     }
 

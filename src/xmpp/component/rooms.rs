@@ -16,6 +16,7 @@ use crate::xmpp::doors::Voice;
 use crate::xmpp::from_stanza::{self, Parsed};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::muc::Effect;
+use crate::xmpp::roster::offer::Offered;
 use crate::xmpp::stanza::{OurJid, OutStanza, Stanza, StanzaKind};
 use crate::xmpp::stream::Priority;
 use crate::xmpp::{error, iq, xml};
@@ -49,15 +50,17 @@ impl Outside for Outdoors {
         }
     }
 
+    fn offer(&self, user: &UserId, contacts: Vec<Offered>) {
+        if let Some(component) = self.component.upgrade().map(Component) {
+            component.offer(user, contacts);
+        }
+    }
+
     fn leave(&self, user: &UserId) {
         self.voice.leave(user);
         if let Some(component) = self.component.upgrade().map(Component) {
             component.forget(user);
         }
-    }
-
-    fn say(&self, user: &UserId, text: &str) {
-        self.voice.say(user, text);
     }
 
     fn disconnect<'a>(&'a self, user: &'a UserId) -> BoxFuture<'a, usize> {
@@ -163,6 +166,7 @@ impl Component {
                     };
                     Box::pin(self.perform(then)).await;
                 }
+                Effect::Moved { users, old, next } => self.follow(users, old, next),
                 Effect::Forget { room, sessions } => {
                     if let Err(error) = parts.store.remove_occupants(&parts.network, Some(&room), sessions).await {
                         warn!(network = %parts.network, %error, "an occupant cannot be removed");

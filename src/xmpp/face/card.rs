@@ -161,7 +161,7 @@ pub fn items(ns_of: &str, node: &str, item: Option<(&str, Element)>) -> Element 
 pub fn event(us: &OurJid, to: &Jid, picture: &AvatarRow) -> OutStanza {
     let id = if picture.hash.is_empty() { "current" } else { &picture.hash };
     let event = items(NS_EVENT, NODE_METADATA, Some((id, metadata(picture))));
-    OutStanza::new(StanzaKind::Message, us, &to.to_bare(), Some("headline"), None).with(event)
+    OutStanza::new(StanzaKind::Message, us, to, Some("headline"), None).with(event)
 }
 
 /// What a user's card says: a name, and the bytes of a picture. Of several pictures the first counts, of names the nick.

@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::debug;
 
 use super::jid::Jid;
+use super::roster::caps::Caps;
 use super::roster::shown::{self, Shown};
 use super::stanza::{Domain, OutStanza};
 use super::stream::{Link, Priority};
@@ -64,6 +65,8 @@ pub struct Parts {
     pub directory: Arc<Directory>,
     /// How contacts are doing.
     pub shown: Arc<Shown>,
+    /// What users' devices can do.
+    pub caps: Arc<Caps>,
     /// The time.
     pub clock: Clock,
 }
@@ -129,6 +132,12 @@ impl Faces {
     #[must_use]
     pub fn shown(&self) -> &Arc<Shown> {
         &self.0.parts.shown
+    }
+
+    /// What users' devices can do: only those that want to hear of faces do.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.0.parts.caps
     }
 
     /// The picture of the gateway itself.
@@ -339,7 +348,9 @@ impl Faces {
                 self.send(&self.on(presence, Some(person)).await);
             }
             if let Some(row) = &row {
-                self.send(&card::event(&us, &to, row));
+                for to in parts.caps.receivers(&to, |features| features.pictures) {
+                    self.send(&card::event(&us, &to, row));
+                }
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Answers to questions for cards and pictures.
 
 use minidom::Element;
-use portway_bridges::api::{Condition, PersonId};
+use portway_bridges::api::{Condition, PersonId, Reach, UserId};
 
 use super::Faces;
 use super::card::{self, NODE_DATA, NODE_METADATA, NODE_VCARD4, NS_VCARD4, Person};
+use crate::identity::access;
 use crate::store::AvatarRow;
 use crate::xmpp::from_stanza::ns::NICK;
 use crate::xmpp::iq::{ns, refuse, result};
@@ -55,7 +56,12 @@ impl Faces {
             (None, _) => Some(self.gateway().clone()),
             (Some(person), _) => self.picture(person).await,
         };
-        let reach = person.map(|person| self.0.parts.adapter.reach(person)).unwrap_or_default();
+        let mut reach = person.map(|person| self.0.parts.adapter.reach(person)).unwrap_or_default();
+        if let (Some(person), Some(user)) = (person, query.from.as_ref().and_then(access::user))
+            && self.is_user(person, &user).await
+        {
+            reach.push(Reach::Link(format!("xmpp:{user}")));
+        }
         let jid = us.jid().to_bare();
         let person = Person { name, jid: jid.as_str(), reach: &reach, picture: picture.as_ref() };
         match asked {
@@ -75,6 +81,15 @@ impl Faces {
                 result(query, us, Some(card::items(ns::PUBSUB, node, item)))
             }
         }
+    }
+}
+
+impl Faces {
+    /// Whether a person is this user, by a link. Nobody else is told.
+    async fn is_user(&self, person: &PersonId, user: &UserId) -> bool {
+        let parts = &self.0.parts;
+        let link = parts.store.link_of(&parts.network, &parts.adapter.print_person(person)).await;
+        link.is_ok_and(|link| link.is_some_and(|link| link.user == user.to_string()))
     }
 }
 

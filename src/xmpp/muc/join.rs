@@ -154,6 +154,17 @@ impl Muc {
         };
         let id = info.room.clone();
         match pending {
+            Pending::Restore { room, .. } if info.next.is_some() => {
+                let (out, behind) = state.moved(&self.config, &room, info.next.as_ref(), None);
+                out.into_iter().map(Effect::Send).chain(behind).collect()
+            }
+            Pending::Join { stanza, user, nick, left, .. } if info.next.is_some() => {
+                let mut effects: Vec<Effect> = state.not_in_after_all(&id, &user, &nick, now).into_iter().collect();
+                if let Some(next) = info.next.filter(|_| !left) {
+                    effects.extend(self.elsewhere(&stanza, user, next));
+                }
+                effects
+            }
             Pending::Restore { .. } => {
                 if let Some(room) = state.rooms.get_mut(&id) {
                     learn(room, info, history, &self.config);

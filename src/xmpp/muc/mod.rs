@@ -2,13 +2,14 @@
 //! must happen. One room object serves all its XMPP occupants, under whatever address each of them knows it.
 //!
 //! [`room`] is the state of one room, [`join`] the way in, [`leave`] the way out, [`welcome`] what newcomers are sent,
-//! [`render`] what is said there, [`failed`] what could not be said, [`people`] who is there, [`query`] the answers to
-//! IQs, [`build`] the stanzas.
+//! [`render`] what is said there, [`failed`] what could not be said, [`moved`] rooms that live on elsewhere, [`people`]
+//! who is there, [`query`] the answers to IQs, [`build`] the stanzas.
 
 mod build;
 mod failed;
 mod join;
 mod leave;
+mod moved;
 mod people;
 mod query;
 mod render;
@@ -90,6 +91,15 @@ pub enum Effect {
         /// What is to be kept.
         row: OccupantRow,
     },
+    /// A room lives on elsewhere: what these users have noted of it is to be brought up to date.
+    Moved {
+        /// Who.
+        users: Vec<UserId>,
+        /// The localpart by which they know the room that is no more.
+        old: String,
+        /// Where it lives on.
+        next: RoomId,
+    },
     /// Do not keep these sessions.
     Forget {
         /// The localpart of the room's canonical JID.
@@ -112,8 +122,8 @@ struct State {
     faces: HashMap<String, RoomId>,
     pending: HashMap<u64, Pending>,
     tickets: u64,
-    /// Sessions that must not be kept any more, by the localpart of their room's canonical JID.
-    forgotten: Vec<(String, Vec<String>)>,
+    /// What is to be done about what was rendered.
+    behind: Vec<Effect>,
 }
 
 impl Muc {
@@ -251,11 +261,10 @@ impl Muc {
         }
     }
 
-    /// Sessions that went while something was rendered, and must not be kept over a restart any more.
+    /// What is to be done about what was rendered: sessions went with it, or a room has moved.
     #[must_use]
-    pub fn forgotten(&self) -> Vec<Effect> {
-        let forgotten = std::mem::take(&mut self.state().forgotten);
-        forgotten.into_iter().map(|(room, sessions)| Effect::Forget { room, sessions }).collect()
+    pub fn behind(&self) -> Vec<Effect> {
+        std::mem::take(&mut self.state().behind)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -279,7 +288,7 @@ impl State {
         let Some(room) = self.rooms.get(id) else { return };
         let gone: Vec<String> = before.into_iter().filter(|session| !room.sessions.contains_key(session)).collect();
         if !gone.is_empty() {
-            self.forgotten.push((address::of_room(id).unwrap_or_default(), gone));
+            self.behind.push(Effect::Forget { room: address::of_room(id).unwrap_or_default(), sessions: gone });
         }
         self.drop_if_empty(id);
     }

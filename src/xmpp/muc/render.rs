@@ -1,7 +1,7 @@
 //! What is said in a room, for each session.
 
 use minidom::Element;
-use portway_bridges::api::{EventId, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
+use portway_bridges::api::{EventId, ItemId, Kind, Membership, Sentence, Style, Target, Text, Timestamp};
 
 use super::room::{Room, Session};
 use super::{Muc, MucConfig, build, failed, ns, people};
@@ -9,9 +9,9 @@ use crate::route::degrade::file_as_text;
 use crate::route::item::{Item, Speaker};
 use crate::route::key;
 use crate::xmpp::from_stanza::ns as message_ns;
-use crate::xmpp::stanza::{NS_CLIENT, OutStanza, StanzaKind};
+use crate::xmpp::stanza::{NS_CLIENT, OurJid, OutStanza, StanzaKind};
 use crate::xmpp::to_stanza::{MAX_BODY, hint, split};
-use crate::xmpp::xml;
+use crate::xmpp::{relation, xml};
 
 /// How old a message must be for its time to be said, in milliseconds.
 const DELAYED: i64 = 10_000;
@@ -29,9 +29,7 @@ impl Muc {
         let Some(room) = state.rooms.get_mut(room_id) else { return Vec::new() };
         let config = &self.config;
         let before: Vec<String> = match item.kind {
-            Kind::Membership(Membership::Kick { user: Some(_), .. }) | Kind::RoomGone { .. } => {
-                room.sessions.keys().cloned().collect()
-            }
+            Kind::Membership(Membership::Kick { user: Some(_), .. }) => room.sessions.keys().cloned().collect(),
             _ => Vec::new(),
         };
         match (&item.kind, &item.speaker) {
@@ -59,8 +57,8 @@ impl Muc {
                 room.sessions.values().filter_map(changed).collect()
             }
             (Kind::RoomGone { next, reason }, _) => {
-                let out = people::destroyed(config, room, next.as_ref(), reason.as_deref());
-                state.tidy(room_id, before);
+                let (out, behind) = state.moved(config, room_id, next.as_ref(), reason.as_deref());
+                state.behind.extend(behind);
                 out
             }
             _ => {
@@ -71,6 +69,11 @@ impl Muc {
                 }
                 if matches!(item.kind, Kind::Text(_) | Kind::File(_) | Kind::Location { .. } | Kind::Encrypted { .. }) {
                     room.record(id, item, config.history_len);
+                }
+                if let Kind::Retract { target: Target { id: Some(id), .. } }
+                | Kind::Moderate { target: Target { id: Some(id), .. }, .. } = &item.kind
+                {
+                    room.history.retain(|(_, old)| old.meta.remote_id.as_deref() != Some(id.as_str()));
                 }
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
                 for session in room.sessions.values() {
@@ -141,19 +144,43 @@ pub fn message(
     let stable = item.meta.remote_id.clone().unwrap_or_else(|| format!("pw-{id}"));
     let own = item.meta.id.clone().unwrap_or_else(|| stable.clone());
     let occupant = build::occupant_id(config, &room.id, &who);
+    if let Kind::Moderate { target: Target { id: Some(target), parts, .. }, reason } = &item.kind {
+        let parts = std::iter::once(target).chain(parts).enumerate();
+        let words = content(config, item).unwrap_or_default();
+        let stanza = |(n, part): (usize, &ItemId)| {
+            let id = part_id(&stable, n);
+            // It is the room that says so.
+            let message = OutStanza::new(StanzaKind::Message, &by, &session.jid, Some("groupchat"), Some(&id));
+            let payloads = moderated(&from, part.as_str(), reason.as_deref());
+            let message = payloads.into_iter().fold(message, OutStanza::with);
+            let stable = xml::element("stanza-id", ns::SID, &[("by", by.jid().as_str()), ("id", &id)]);
+            message.with(xml::text("body", NS_CLIENT, &words)).with(stable)
+        };
+        return parts.map(stanza).collect();
+    }
+    let quote = answered(&item.kind).filter(|_| !matches!(&item.kind, Kind::Text(text) if text.style == Style::Emote));
+    let quote = quote.and_then(relation::quote);
+    let author = answered(&item.kind).and_then(|target| nick_of(room, target));
+    let author = author.and_then(|nick| build::address(config, session, Some(&nick)));
+    let mut payloads = payloads(&item.kind, author.as_ref().map(|author| author.jid().as_str()));
+    payloads.extend(quote.iter().filter_map(|(_, fallback)| fallback.clone()));
+    let quoted = quote.map(|(quoted, _)| quoted).unwrap_or_default();
     let bodies: Vec<String> = content(config, item)
-        .map_or_else(Vec::new, |body| split(&body, MAX_BODY).into_iter().map(str::to_owned).collect());
-    let mut payloads = payloads(&item.kind);
+        .map(|body| split(&format!("{quoted}{body}"), MAX_BODY).into_iter().map(str::to_owned).collect())
+        .unwrap_or_default();
     if bodies.is_empty() && payloads.is_empty() {
         return Vec::new();
     }
+    // Of what has several parts, each is edited or taken back.
+    let parts: &[ItemId] = match &item.kind {
+        Kind::Edit { target, .. } | Kind::Retract { target } => &target.parts,
+        _ => &[],
+    };
     let count = bodies.len().max(1);
-    let mut out = Vec::with_capacity(count);
-    for n in 0..count {
-        let (id, stable) = match n {
-            0 => (own.clone(), stable.clone()),
-            n => (format!("{own}-{}", n + 1), format!("{stable}-{}", n + 1)),
-        };
+    let whole = count.max(parts.len() + 1);
+    let mut out = Vec::with_capacity(whole);
+    for n in 0..whole {
+        let (id, stable) = (part_id(&own, n), part_id(&stable, n));
         let mut stanza = OutStanza::new(StanzaKind::Message, &from, &session.jid, Some("groupchat"), Some(&id));
         if let Some(body) = bodies.get(n) {
             stanza.push(xml::text("body", NS_CLIENT, body));
@@ -161,6 +188,12 @@ pub fn message(
         if n == 0 {
             for payload in payloads.drain(..) {
                 stanza.push(payload);
+            }
+        } else if let Some(part) = parts.get(n - 1) {
+            if n < bodies.len() && matches!(item.kind, Kind::Edit { .. }) {
+                stanza.push(relation::replace(part.as_str()));
+            } else {
+                relation::retract(part.as_str()).into_iter().for_each(|payload| stanza.push(payload));
             }
         }
         if let Some(origin) = &item.meta.origin_id {
@@ -174,6 +207,28 @@ pub fn message(
         out.push(stanza);
     }
     out
+}
+
+/// The id of the n-th part of a message.
+fn part_id(id: &str, n: usize) -> String {
+    if n == 0 { id.to_owned() } else { format!("{id}-{}", n + 1) }
+}
+
+/// The message that an event answers.
+fn answered(kind: &Kind) -> Option<&Target> {
+    match kind {
+        Kind::Text(text) => text.reply.as_ref(),
+        Kind::File(file) => file.reply.as_ref(),
+        _ => None,
+    }
+}
+
+/// Under which nick the room knows who said a message, while they are here.
+fn nick_of(room: &Room, target: &Target) -> Option<String> {
+    match target.by.as_ref()? {
+        Ok(person) => room.members.get(person).map(|member| member.nick.clone()),
+        Err(user) => room.nick_of(user).map(str::to_owned),
+    }
 }
 
 /// The text of an event, if it has one.
@@ -200,36 +255,27 @@ fn content(config: &MucConfig, item: &Item) -> Option<String> {
     })
 }
 
-fn payloads(kind: &Kind) -> Vec<Element> {
-    match kind {
-        Kind::Text(Text { reply: Some(Target { id: Some(id), .. }), .. }) => {
-            vec![xml::element("reply", message_ns::REPLY, &[("id", id.as_str())])]
-        }
-        Kind::Edit { target: Target { id: Some(id), .. }, .. } => {
-            vec![xml::element("replace", message_ns::CORRECT, &[("id", id.as_str())])]
-        }
-        Kind::Retract { target: Target { id: Some(id), .. } }
-        | Kind::Moderate { target: Target { id: Some(id), .. }, .. } => vec![
-            xml::element("retract", message_ns::RETRACT_1, &[("id", id.as_str())]),
-            xml::element("fallback", message_ns::FALLBACK, &[("for", message_ns::RETRACT_1)]),
-            hint("store"),
-        ],
-        Kind::Reaction { target: Target { id: Some(id), .. }, keys } => {
-            let mut reactions = xml::element("reactions", message_ns::REACTIONS, &[("id", id.as_str())]);
-            for key in keys {
-                reactions.append_child(xml::text("reaction", message_ns::REACTIONS, key));
-            }
-            vec![reactions, hint("store")]
-        }
-        Kind::File(file) => file
-            .url
-            .iter()
-            .map(|url| {
-                let mut oob = Element::bare("x", message_ns::OOB);
-                oob.append_child(xml::text("url", message_ns::OOB, url));
-                oob
-            })
-            .collect(),
-        _ => Vec::new(),
+/// What stands beside the text: how the event speaks of another one, and where a file is.
+fn payloads(kind: &Kind, to: Option<&str>) -> Vec<Element> {
+    let mut payloads = relation::payloads(kind, to);
+    if let Kind::File(file) = kind
+        && let Some(url) = &file.url
+    {
+        let mut oob = Element::bare("x", message_ns::OOB);
+        oob.append_child(xml::text("url", message_ns::OOB, url));
+        payloads.push(oob);
     }
+    payloads
+}
+
+/// That somebody with the right to do so takes a message back (XEP-0425, section 5).
+fn moderated(by: &OurJid, target: &str, reason: Option<&str>) -> Vec<Element> {
+    let mut payloads = relation::retract(target);
+    if let Some(retract) = payloads.first_mut() {
+        retract.append_child(xml::element("moderated", message_ns::MODERATE, &[("by", by.jid().as_str())]));
+        if let Some(reason) = reason {
+            retract.append_child(xml::text("reason", message_ns::RETRACT_1, reason));
+        }
+    }
+    payloads
 }

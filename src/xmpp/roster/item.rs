@@ -51,6 +51,14 @@ pub fn set(component: &Domain, user: &Jid, contact: &str, entry: &Entry) -> OutS
     OutStanza::new(StanzaKind::Iq, &component.jid(), &user.to_bare(), Some("set"), None).with(query)
 }
 
+/// Takes a contact out of a user's roster.
+#[must_use]
+pub fn remove(component: &Domain, user: &Jid, contact: &str) -> OutStanza {
+    let mut query = Element::bare("query", NS_ROSTER);
+    query.append_child(xml::element("item", NS_ROSTER, &[("jid", contact), ("subscription", "remove")]));
+    OutStanza::new(StanzaKind::Iq, &component.jid(), &user.to_bare(), Some("set"), None).with(query)
+}
+
 /// Whether the answer says that it is done.
 #[must_use]
 pub fn is_done(answer: &Stanza) -> bool {

@@ -1,11 +1,13 @@
 //! Contacts: who is subscribed to whom, who is online, and what we may do in users' rosters.
 //!
-//! Reading order: [`subscription`] is the table of RFC 6121, [`online`] who is there, [`privilege`] what the server lets us
-//! do, [`own`] what users have said elsewhere, [`item`] a user's own roster, [`shown`] how
-//! contacts are doing, [`last`] when they were last seen. What happens on a stanza is in `component/contacts.rs`.
+//! Reading order: [`subscription`] is the table of RFC 6121, [`online`] who is there, [`caps`] what their devices can do,
+//! [`privilege`] what the server lets us do, [`own`] what users have said elsewhere, [`item`] a user's own roster, [`offer`]
+//! contacts for those where it is closed to us, [`shown`] how contacts are doing, [`last`] when they were last seen. What happens on a stanza is in `component/contacts.rs`.
 
+pub mod caps;
 pub mod item;
 pub mod last;
+pub mod offer;
 pub mod online;
 pub mod own;
 pub mod privilege;
@@ -50,13 +52,15 @@ pub struct Roster {
     /// How the contacts are doing.
     pub shown: Arc<Shown>,
     /// What the servers let us do.
-    pub privileges: Privileges,
+    pub privileges: Arc<Privileges>,
     /// Keeps greetings few.
     pub greeting: Arc<Semaphore>,
     /// Keeps changes of rosters few.
     pub changing: Arc<Semaphore>,
     /// Keeps questions for names few.
     pub naming: Arc<Semaphore>,
+    /// Keeps questions to devices few.
+    pub asking: Arc<Semaphore>,
     known: Mutex<Known>,
     asked: Mutex<HashMap<String, (Timestamp, u32)>>,
 }
@@ -69,19 +73,20 @@ struct Known {
 }
 
 impl Roster {
-    /// The contacts of the network that calls itself so.
+    /// The contacts of the network that calls itself so. `privileges`: what the servers let us do.
     #[must_use]
-    pub fn new(network: Arc<str>, store: Store, shown: Arc<Shown>) -> Self {
+    pub fn new(network: Arc<str>, store: Store, shown: Arc<Shown>, privileges: Arc<Privileges>) -> Self {
         let few = || Arc::new(Semaphore::new(AT_A_TIME));
         Self {
             network,
             store,
             online: Online::default(),
             shown,
-            privileges: Privileges::default(),
+            privileges,
             greeting: few(),
             changing: few(),
             naming: few(),
+            asking: few(),
             known: Mutex::default(),
             asked: Mutex::default(),
         }

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn p4_with_the_privilege_they_are_the_user_s_own_words() {
         let ns = "urn:xmpp:privilege:2";
-        let grants = Grants { ns, roster_get: false, roster_set: false, message: true, presence: false };
+        let grants = Grants { message: true, ..Grants::none(ns) };
         let said = rendered(hello(), Some(&grants));
         assert_eq!(said.len(), 1);
         assert!(said[0].starts_with("<message from='m.capulet.lit' id='$e' to='capulet.lit'>"), "{}", said[0]);

@@ -1,7 +1,7 @@
 //! A link: it keeps connecting, and takes what is to be written.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use portway_bridges::api::Stop;
@@ -31,6 +31,7 @@ struct Inner {
     shared: Arc<Shared>,
     up: watch::Sender<Option<u64>>,
     generation: AtomicU64,
+    down: std::sync::Mutex<Option<DownReason>>,
 }
 
 /// Why an IQ of ours has no answer.
@@ -72,7 +73,12 @@ impl Link {
             rejected: AtomicU64::new(0),
             own_barrier: std::sync::atomic::AtomicBool::new(false),
         });
-        let link = Self(Arc::new(Inner { shared, up: watch::Sender::new(None), generation: AtomicU64::new(0) }));
+        let link = Self(Arc::new(Inner {
+            shared,
+            up: watch::Sender::new(None),
+            generation: AtomicU64::new(0),
+            down: std::sync::Mutex::default(),
+        }));
         let task = tokio::spawn(link.clone().keep(events, stop));
         (link, receiver, task)
     }
@@ -87,6 +93,12 @@ impl Link {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.0.up.borrow().is_some()
+    }
+
+    /// Why the last connection ended, or did not come about. `None`: none has ended yet.
+    #[must_use]
+    pub fn last_down(&self) -> Option<DownReason> {
+        self.0.down.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for a connection; returns its number, counted from 1.
@@ -154,6 +166,7 @@ impl Link {
             if reason == DownReason::Stopping || stop.is_cancelled() {
                 return;
             }
+            *self.0.down.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
             failures = if begun.elapsed() >= STABLE { 1 } else { failures.saturating_add(1) };
             if worth_a_line(failures) {
                 warn!(component = self.domain().as_str(), attempt = failures, hint = reason.hint(), "{reason}");

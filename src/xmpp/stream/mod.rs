@@ -22,6 +22,7 @@ pub use self::error::{DownReason, TlsFault};
 pub use self::link::{IqError, Link, LinkStats};
 pub use self::queue::{Lost, Priority, SendError, Ticket};
 pub use self::read::RejectReason;
+pub use self::session::random_id;
 pub use self::transport::{Tls, TlsError};
 use super::jid::Jid;
 use super::stanza::{Domain, Stanza, StanzaKind};

@@ -30,7 +30,7 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
              \x20   request_handlers:\n      /api: mod_http_api\n      /ws: ejabberd_http_ws\n      /bosh: mod_bosh\n\
              api_permissions:\n  \"all\":\n    who:\n      - ip: 127.0.0.1/8\n    what: \"*\"\n\
              shaper:\n  fast: 10000000\nmodules:\n  mod_http_api: {{}}\n  mod_bosh: {{}}\n  mod_disco: {{}}\n  mod_roster: {{}}\n  mod_privacy: {{}}\n  mod_blocking: {{}}\n  mod_ping: {{}}\n  mod_offline: {{}}\n\
-             \x20 mod_caps: {{}}\n  mod_carboncopy: {{}}\n  mod_mam:\n    default: always\n  mod_stream_mgmt: {{}}\n  mod_version: {{}}\n  mod_vcard: {{}}\n\
+             \x20 mod_caps: {{}}\n  mod_carboncopy: {{}}\n  mod_mam:\n    default: always\n  mod_stream_mgmt: {{}}\n  mod_version: {{}}\n  mod_time: {{}}\n  mod_vcard: {{}}\n\
              \x20 mod_pubsub:\n    plugins: [flat, pep]\n  mod_privilege:\n    roster:\n      both: portway\n    message:\n      outgoing: portway\n    presence:\n      managed_entity: portway\n",
             c2s = ports.c2s,
             component = ports.component,

@@ -15,6 +15,7 @@ pub struct Gateway {
     config: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    environment: Vec<(String, String)>,
     /// Where the homeserver pushes transactions.
     pub appservice: u16,
     /// Where mail arrives.
@@ -40,6 +41,7 @@ impl Gateway {
             config: folder.join("portway.toml"),
             log: folder.join("portway.log"),
             child: None,
+            environment: Vec::new(),
             appservice: free_port()?,
             lmtp: free_port()?,
             http: free_port()?,
@@ -66,21 +68,60 @@ impl Gateway {
         )
     }
 
+    /// From its next start on, a key of its configuration has this value: `NETWORK__MATRIX__STRANGERS`.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.environment.push((format!("PORTWAY_{key}"), value.to_owned()));
+    }
+
+    /// Where its configuration is.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Writes the registration for the homeserver.
     ///
     /// # Errors
     /// The gateway does not make one.
     pub async fn registration(&self, to: &Path) -> Result<()> {
+        let (code, text, errors) = self.command(&["generate", "registration"]).await?;
+        if code != 0 {
+            return Err(format!("no registration: {errors}"));
+        }
+        write(to, &text)
+    }
+
+    /// Runs another command of the binary with this configuration: its exit code, and what it says on both outputs.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not end.
+    pub async fn command(&self, args: &[&str]) -> Result<(i32, String, String)> {
+        let mut command = Command::new(binary()?);
+        command.args(args).arg("--config").arg(&self.config).stdin(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        let output =
+            output.map_err(|_| format!("portway {args:?} does not end"))?.map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr)))
+    }
+
+    /// Runs `portway admin` with these arguments; returns what it printed.
+    ///
+    /// # Errors
+    /// It ends with a failure.
+    pub async fn admin(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new(binary()?)
-            .args(["generate", "registration", "--config"])
+            .arg("admin")
+            .args(arguments)
+            .arg("--config")
             .arg(&self.config)
             .output()
             .await
             .map_err(|error| error.to_string())?;
-        if !output.status.success() {
-            return Err(format!("no registration: {}", String::from_utf8_lossy(&output.stderr)));
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
-        write(to, &String::from_utf8_lossy(&output.stdout))
     }
 
     /// Starts it and waits for the line `ready`.
@@ -95,6 +136,7 @@ impl Gateway {
             .arg(&self.config)
             .env("PORTWAY_LOG", std::env::var("PORTWAY_LOG").unwrap_or_else(|_| "info".to_owned()))
             .env("PORTWAY_LOG_FORMAT", "text")
+            .envs(self.environment.clone())
             .stdout(Stdio::piped())
             .stderr(log)
             .kill_on_drop(true)

@@ -38,6 +38,8 @@ pub struct Matrix {
     /// Every message that they have seen: room, sender, body, event id.
     pub seen: Vec<(String, String, String, String)>,
     known: BTreeSet<String>,
+    /// Every event that they have seen, of whatever type and also their own, with its room; what is not stored as well.
+    pub events: Vec<Value>,
     /// Rooms they were asked into, and by whom.
     pub invites: Vec<(String, String)>,
 }
@@ -57,7 +59,16 @@ impl Matrix {
         let (Some(token), Some(id)) = (text("access_token"), text("user_id")) else {
             return Err(format!("the homeserver does not register {name}: {status} {answer}"));
         };
-        Ok(Self { base, token, id, since: None, seen: Vec::new(), known: BTreeSet::new(), invites: Vec::new() })
+        Ok(Self {
+            base,
+            token,
+            id,
+            since: None,
+            seen: Vec::new(),
+            known: BTreeSet::new(),
+            events: Vec::new(),
+            invites: Vec::new(),
+        })
     }
 
     /// One request; an answer that is no success is an error.
@@ -133,6 +144,45 @@ impl Matrix {
         answer["event_id"].as_str().map(str::to_owned).ok_or_else(|| "no event id".to_owned())
     }
 
+    /// Sends an event of any type; returns its id.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn send(&self, room: &str, type_: &str, content: &Value) -> Result<String> {
+        let path = format!("/rooms/{}/send/{type_}/{:x}", encode(room), rand::random::<u64>());
+        let answer = self.ask("PUT", &path, Some(content)).await?;
+        answer["event_id"].as_str().map(str::to_owned).ok_or_else(|| "no event id".to_owned())
+    }
+
+    /// Redacts an event.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn redact(&self, room: &str, event: &str) -> Result<()> {
+        let path = format!("/rooms/{}/redact/{}/{:x}", encode(room), encode(event), rand::random::<u64>());
+        self.ask("PUT", &path, Some(&json!({}))).await.map(|_| ())
+    }
+
+    /// Waits for an event that is wanted, also among those that were seen already.
+    ///
+    /// # Errors
+    /// It does not come; the error has the latest events.
+    pub async fn event(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let this = &mut *self;
+        let found = until(what, async || {
+            if let Some(found) = this.events.iter().find(|event| wanted(event)) {
+                return Some(found.clone());
+            }
+            let _ = this.sync().await;
+            this.events.iter().find(|event| wanted(event)).cloned()
+        })
+        .await;
+        found.map_err(|error| {
+            let latest: Vec<String> = self.events.iter().rev().take(6).map(Value::to_string).collect();
+            format!("{error}; the latest: {latest:#?}")
+        })
+    }
+
     /// Takes in what is new.
     ///
     /// # Errors
@@ -152,6 +202,13 @@ impl Matrix {
             }
         }
         for (room, joined) in answer["rooms"]["join"].as_object().into_iter().flatten() {
+            for part in ["timeline", "ephemeral"] {
+                for event in joined[part]["events"].as_array().into_iter().flatten() {
+                    let mut event = event.clone();
+                    event["room_id"] = Value::String(room.clone());
+                    self.events.push(event);
+                }
+            }
             for event in joined["timeline"]["events"].as_array().into_iter().flatten() {
                 let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                 let id = text(&event["event_id"]);

@@ -35,7 +35,9 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
             let enabled = "modules_enabled = { \"privilege\" }\n";
             let entity = |name: &str| {
                 format!(
-                    "[\"{name}.{HOST}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\" }};"
+                    "[\"{name}.{HOST}\"] = {{ roster = \"both\"; message = \"outgoing\"; presence = \"managed_entity\"; \
+                     iq = {{ [\"http://jabber.org/protocol/pubsub\"] = \"both\"; \
+                     [\"http://jabber.org/protocol/pubsub#owner\"] = \"set\" }} }};"
                 )
             };
             let host = format!("{enabled}privileged_entities = {{ {} {} }}\n", entity("matrix"), entity("mail"));

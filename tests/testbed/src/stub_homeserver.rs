@@ -142,8 +142,14 @@ struct World {
     next: u64,
     appservice: Option<String>,
     typing: Vec<(String, String, bool)>,
+    /// Who has read up to what: room, user, event.
+    receipts: VecDeque<(String, String, String)>,
     /// Media by `server/id`: type and bytes; the oldest are forgotten.
     media: VecDeque<(String, String, Vec<u8>)>,
+    /// Further fields of profiles: user and name to value.
+    fields: BTreeMap<(String, String), Value>,
+    /// What it says of the versions that it speaks.
+    versions: Option<Value>,
     /// The picture of each profile, as `mxc:` URI.
     pictures: BTreeMap<String, String>,
 }
@@ -348,6 +354,12 @@ impl StubHomeserver {
         self.shared.world().typing.clone()
     }
 
+    /// Who has read up to what, in order: room, user, event.
+    #[must_use]
+    pub fn receipts(&self) -> Vec<(String, String, String)> {
+        self.shared.world().receipts.iter().cloned().collect()
+    }
+
     /// What a room calls a user.
     #[must_use]
     pub fn name_in(&self, room: &str, user: &str) -> Option<String> {
@@ -359,6 +371,17 @@ impl StubHomeserver {
     #[must_use]
     pub fn name(&self, user: &str) -> Option<String> {
         self.shared.world().users.get(user).cloned()
+    }
+
+    /// Sets what it says of the versions that it speaks; v1.11 otherwise.
+    pub fn set_versions(&self, versions: Value) {
+        self.shared.world().versions = Some(versions);
+    }
+
+    /// A field of a profile besides name and picture.
+    #[must_use]
+    pub fn field(&self, user: &str, name: &str) -> Option<Value> {
+        self.shared.world().fields.get(&(user.to_owned(), name.to_owned())).cloned()
     }
 
     /// The ids of all rooms, in the order in which they were made.

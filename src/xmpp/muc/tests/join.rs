@@ -330,7 +330,7 @@ fn m6_a_self_ping_after_a_kick_and_of_other_occupants() {
     assert!(own.contains("code='307'") && own.contains("code='110'") && own.contains("<reason>rude</reason>"), "{own}");
     assert!(house.ping("r@h/1", "romeo").contains("<not-acceptable"));
     assert!(house.ping("j@h/1", "juliet").contains("result"));
-    let forgotten = house.muc.forgotten();
+    let forgotten = house.muc.behind();
     assert!(
         matches!(forgotten.as_slice(), [Effect::Forget { room, sessions }] if room == "!abc" && sessions == &["r@h/1"]),
         "or they would be back after a restart: {forgotten:?}"

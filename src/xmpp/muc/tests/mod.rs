@@ -56,6 +56,7 @@ fn info() -> ChatInfo {
         topic: Some("the topic".into()),
         members: members.collect(),
         member_count: 5,
+        next: None,
     }
 }
 

@@ -119,7 +119,48 @@ fn a_room_that_moved_says_where_to() {
     assert!(out[0].contains("<destroy jid='!new@m.x'><reason>upgraded</reason></destroy>"), "{out:?}");
     assert_eq!(out[0].matches("muc#user").count(), 1);
     assert!(house.ping("r@h/1", "romeo").contains("not-acceptable"));
-    assert!(matches!(house.muc.forgotten().as_slice(), [Effect::Forget { .. }]));
+    let behind = house.muc.behind();
+    let [Effect::Forget { .. }, Effect::Moved { users, old, next }] = behind.as_slice() else { panic!("{behind:?}") };
+    assert_eq!((users.len(), users[0].to_string().as_str(), old.as_str()), (1, "r@h", "!abc"));
+    assert_eq!(*next, RoomId::id("new", None).unwrap());
+    assert!(house.muc.behind().is_empty());
+}
+
+/// M14: whoever comes later is told by the error, and whoever was there before a restart as if they had been there.
+#[test]
+fn whoever_comes_to_a_room_that_moved_is_told_where_to() {
+    let house = house();
+    let next = RoomId::id("new", None).ok();
+    let moved = ChatInfo { next: next.clone(), ..info() };
+    let effects = house.let_in(house.ask("r@h/1", "romeo", ""), moved.clone());
+    let answer = sent(&effects).join("");
+    assert!(
+        answer.starts_with(&format!("<presence from='{ROOM}@m.x/romeo' id='j1' to='r@h/1' type='error'>")),
+        "{answer}"
+    );
+    assert!(answer.contains("<x xmlns='http://jabber.org/protocol/muc'/><error type='cancel'>"), "{answer}");
+    assert!(answer.contains("<gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>xmpp:!new@m.x?join</gone>"), "{answer}");
+    let of = |effect: &Effect| match effect {
+        Effect::Moved { users, old, next } => Some((users.len(), old.clone(), next.clone())),
+        _ => None,
+    };
+    let told = effects.iter().find_map(of).unwrap();
+    assert_eq!((told.0, told.1.as_str(), Some(told.2)), (1, ROOM, next));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Accept(_))), "their ghost does not stay there");
+    // Restored.
+    let row = OccupantRow {
+        network: "n".into(),
+        room: "!abc".into(),
+        session: "r@h/1".into(),
+        nick: "romeo".into(),
+        face: ROOM.into(),
+        joined: Timestamp(0),
+    };
+    let effects = house.muc.restore(vec![row]);
+    let [Effect::Enter { ticket, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    let effects = house.let_in(*ticket, moved);
+    assert!(sent(&effects)[0].contains("<destroy jid='!new@m.x'/>"), "{effects:?}");
+    assert!(matches!(effects[1..], [Effect::Forget { .. }, Effect::Moved { .. }]), "{effects:?}");
 }
 
 /// M13: from here a nick stays; the client keeps the old one.

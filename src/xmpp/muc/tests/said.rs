@@ -156,7 +156,7 @@ fn every_kind_says_something_in_a_room() {
     let house = house();
     house.join("r@h/1", "romeo", ROOM);
     house.person_says(1, &alice(), "here");
-    let unknown = || Target { id: None, event: None };
+    let unknown = || Target::default();
     let file = portway_bridges::api::File {
         name: "a.png".into(),
         caption: Some(Text::plain("look")),

@@ -140,4 +140,9 @@ impl Rooms {
         let history = self.rooms.get(room).map(|room| &room.history).into_iter().flatten();
         history.rev().take(limit).cloned().collect()
     }
+
+    /// An event of the history.
+    pub fn event(&self, room: &str, id: &str) -> Option<Value> {
+        self.rooms.get(room)?.history.iter().find(|event| event["event_id"] == id).cloned()
+    }
 }

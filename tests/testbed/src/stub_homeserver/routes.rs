@@ -30,6 +30,7 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/profile/{user}", get(profile))
         .route("/user_directory/search", post(search))
         .route("/profile/{user}/displayname", put(rename))
+        .route("/profile/{user}/{field}", put(set_field).delete(remove_field))
         .route("/createRoom", post(create))
         .route("/directory/room/{alias}", get(directory))
         .route("/join/{room}", post(join))
@@ -43,13 +44,17 @@ pub fn router(shared: Arc<Shared>) -> Router {
         .route("/rooms/{room}/joined_members", get(joined_members))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/messages", get(messages))
+        .route("/rooms/{room}/event/{event}", get(event))
+        .route("/rooms/{room}/receipt/{type}/{event}", post(receipt))
         .route("/rooms/{room}/typing/{user}", put(typing));
     Router::new()
         .nest("/_matrix/client/v3", v3)
+        .route("/_matrix/client/unstable/uk.tcpip.msc4133/profile/{user}/{field}", put(set_field).delete(remove_field))
         .nest("/_matrix", super::media::router())
         .route("/_matrix/client/v1/appservice/{id}/ping", post(ping))
+        // As Synapse does: whoever shows a token must have the right one, even here.
+        .route("/_matrix/client/versions", get(versions))
         .layer(middleware::from_fn_with_state(shared.clone(), gate))
-        .route("/_matrix/client/versions", get(async || axum::Json(json!({ "versions": ["v1.11"] }))))
         .with_state(shared)
 }
 
@@ -151,6 +156,42 @@ async fn profile(State(shared): Stub, Path(user): Path<String>) -> Response {
         let picture = world.pictures.get(&user);
         json!({ "displayname": name, "avatar_url": picture })
     }))
+}
+
+async fn versions(State(shared): Stub) -> Response {
+    let versions = shared.world().versions.clone();
+    axum::Json(versions.unwrap_or_else(|| json!({ "versions": ["v1.11"] }))).into_response()
+}
+
+/// Sets a field of one's own profile; the body names it again.
+async fn set_field(
+    State(shared): Stub,
+    Path((user, field)): Path<(String, String)>,
+    axum::Extension(As(asker)): Who,
+    body: Bytes,
+) -> Response {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let mut world = shared.world();
+    if user != asker || !world.users.contains_key(&user) {
+        return refuse(403, "M_FORBIDDEN", "Cannot set another user's profile");
+    }
+    let Some(value) = body.get(&field) else {
+        return refuse(400, "M_MISSING_PARAM", "Missing key");
+    };
+    world.fields.insert((user, field), value.clone());
+    answer(Ok(json!({})))
+}
+
+async fn remove_field(
+    State(shared): Stub,
+    Path((user, field)): Path<(String, String)>,
+    axum::Extension(As(asker)): Who,
+) -> Response {
+    if user != asker {
+        return refuse(403, "M_FORBIDDEN", "Cannot set another user's profile");
+    }
+    shared.world().fields.remove(&(user, field));
+    answer(Ok(json!({})))
 }
 
 /// Users whose id or name holds the term, whatever its case.
@@ -306,6 +347,11 @@ fn say(shared: &Shared, room: &str, user: &str, type_: &str, txn: &str, content:
     if let Some((_, id)) = world.transactions.iter().find(|(known, _)| *known == key) {
         return answer(Ok(json!({ "event_id": id })));
     }
+    let redacted = |id: &str| world.sent.iter().any(|sent| sent.content["redacts"] == id);
+    let again = |sent: &Sent| sent.type_ == type_ && sent.sender == user && sent.content == content;
+    if type_ == "m.reaction" && world.sent.iter().any(|sent| again(sent) && !redacted(&sent.event_id)) {
+        return refuse(400, "M_DUPLICATE_ANNOTATION", "Can't send same reaction twice");
+    }
     let id = world.fresh('$');
     world.counted += 1;
     remember(&mut world.transactions, (key, id.clone()));
@@ -398,6 +444,30 @@ async fn messages(
     let limit = query.iter().find(|(key, _)| key == "limit").and_then(|(_, value)| value.parse().ok()).unwrap_or(10);
     let world = shared.world();
     answer(inside(&world, &room, &user).map(|()| json!({ "start": "s", "chunk": world.rooms.latest(&room, limit) })))
+}
+
+async fn event(
+    State(shared): Stub,
+    Path((room, event)): Path<(String, String)>,
+    axum::Extension(As(user)): Who,
+) -> Response {
+    let world = shared.world();
+    answer(inside(&world, &room, &user).and_then(|()| {
+        world.rooms.event(&room, &event).ok_or_else(|| refuse(404, "M_NOT_FOUND", "Event not found.").into())
+    }))
+}
+
+async fn receipt(
+    State(shared): Stub,
+    Path((room, _type, event)): Path<(String, String, String)>,
+    axum::Extension(As(user)): Who,
+) -> Response {
+    let mut world = shared.world();
+    if let Err(refusal) = inside(&world, &room, &user) {
+        return *refusal;
+    }
+    remember(&mut world.receipts, (room, user, event));
+    answer(Ok(json!({})))
 }
 
 async fn typing(

@@ -2,8 +2,12 @@
 //!
 //! Both revisions that servers speak: `urn:xmpp:privilege:2` (Prosody, ejabberd from 24.10 on) and `:1` (ejabberd 23.01). An
 //! advert counts only when a domain that has users of ours said it itself, and for that domain only.
+//!
+//! [`iq`] makes requests in users' names and reads the answers.
 
-use std::collections::HashMap;
+pub mod iq;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use minidom::Element;
@@ -25,8 +29,11 @@ const NS_OWN: &str = "urn:portway:own";
 /// How many domains may have granted something.
 const DOMAINS: usize = 64;
 
+/// How many namespaces of requests are remembered of a domain.
+const REQUESTS: usize = 64;
+
 /// What a domain lets us do for its users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grants {
     /// The revision that it speaks.
     pub ns: &'static str,
@@ -34,10 +41,35 @@ pub struct Grants {
     pub roster_get: bool,
     /// Changing rosters.
     pub roster_set: bool,
-    /// Sending messages.
+    /// Sending messages that users' devices and archives have then. Never in the older revision.
     pub message: bool,
     /// Seeing users' presence.
     pub presence: bool,
+    /// The requests that we may make in users' names, by the namespace of what is asked (section 6).
+    pub iq: BTreeMap<String, Requests>,
+}
+
+/// The types of requests of one namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Asking.
+    pub get: bool,
+    /// Changing.
+    pub set: bool,
+}
+
+impl Grants {
+    /// Nothing is granted, in this revision.
+    #[must_use]
+    pub fn none(ns: &'static str) -> Self {
+        Self { ns, roster_get: false, roster_set: false, message: false, presence: false, iq: BTreeMap::new() }
+    }
+
+    /// The requests of this namespace that we may make.
+    #[must_use]
+    pub fn requests(&self, ns: &str) -> Requests {
+        self.iq.get(ns).copied().unwrap_or_default()
+    }
 }
 
 /// What the domains have granted on this connection.
@@ -69,18 +101,28 @@ impl Privileges {
     /// What a domain has granted.
     #[must_use]
     pub fn of(&self, domain: &str) -> Option<Grants> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(domain).copied()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(domain).cloned()
     }
 }
 
 /// Reads an advert. All descendants count, not only children: Prosody's module of Debian 12 nests what belongs side by side.
 fn read(message: &Element) -> Option<Grants> {
     let ns = NAMESPACES.into_iter().find(|ns| message.has_child("privilege", *ns))?;
-    let mut grants = Grants { ns, roster_get: false, roster_set: false, message: false, presence: false };
+    let mut grants = Grants::none(ns);
     // The depth was limited while the stanza was read.
     let mut open: Vec<&Element> = message.get_child("privilege", ns)?.children().collect();
     while let Some(element) = open.pop() {
         open.extend(element.children());
+        if element.is("namespace", ns) {
+            if let (Some(of), Some(type_)) = (element.attr("ns"), element.attr("type"))
+                && (grants.iq.len() < REQUESTS || grants.iq.contains_key(of))
+            {
+                let requests = grants.iq.entry(of.to_owned()).or_default();
+                requests.get |= matches!(type_, "get" | "both");
+                requests.set |= matches!(type_, "set" | "both");
+            }
+            continue;
+        }
         if !element.is("perm", ns) {
             continue;
         }
@@ -89,7 +131,9 @@ fn read(message: &Element) -> Option<Grants> {
                 grants.roster_get |= matches!(type_, "get" | "both");
                 grants.roster_set |= matches!(type_, "set" | "both");
             }
-            (Some("message"), Some("outgoing")) => grants.message = true,
+            // The older revision may mean ejabberd 23.01, which brings such a message to the contact and to nobody else: no
+            // device of the user and no archive would have it.
+            (Some("message"), Some("outgoing")) => grants.message = ns == NAMESPACES[0],
             (Some("presence"), Some("managed_entity" | "roster")) => grants.presence = true,
             _ => {}
         }
@@ -179,7 +223,8 @@ mod tests {
     fn p2_both_revisions_are_read_also_nested() {
         for ns in NAMESPACES {
             let grants = read(&advert("h", ns, ALL).element).unwrap();
-            let all = Grants { ns, roster_get: true, roster_set: true, message: true, presence: true };
+            let message = ns == NAMESPACES[0];
+            let all = Grants { roster_get: true, roster_set: true, message, presence: true, ..Grants::none(ns) };
             assert_eq!(grants, all);
         }
         let nested = "<perm access='iq'><namespace ns='a' type='both'><namespace ns='b' type='both'/>\
@@ -192,6 +237,26 @@ mod tests {
     }
 
     #[test]
+    fn p8_requests_are_granted_by_namespace_and_type_also_nested() {
+        let flat = "<perm access='iq'><namespace ns='a' type='both'/><namespace ns='b' type='get'/></perm>";
+        let nested =
+            "<perm access='iq'><namespace ns='a' type='both'><namespace ns='b' type='get'/></namespace></perm>";
+        for perms in [flat, nested] {
+            let grants = read(&advert("h", NAMESPACES[0], perms).element).unwrap();
+            assert_eq!(grants.requests("a"), Requests { get: true, set: true }, "{perms}");
+            assert_eq!(grants.requests("b"), Requests { get: true, set: false }, "{perms}");
+            assert_eq!(grants.requests("c"), Requests::default());
+        }
+        let none = "<perm access='iq'><namespace ns='a' type='none'/><namespace ns='b'/><namespace type='both'/>\
+                    <namespace xmlns='urn:x' ns='c' type='both'/></perm>";
+        let grants = read(&advert("h", NAMESPACES[0], none).element).unwrap();
+        assert!(["a", "b", "c"].iter().all(|ns| grants.requests(ns) == Requests::default()));
+        let many: String = (0..1000).map(|n| format!("<namespace ns='{n}' type='both'/>")).collect();
+        let many = format!("<perm access='iq'>{many}</perm>");
+        assert_eq!(read(&advert("h", NAMESPACES[0], &many).element).unwrap().iq.len(), REQUESTS);
+    }
+
+    #[test]
     fn p4_the_user_s_own_message_goes_out_in_their_name_and_comes_back_known() {
         let component = Domain::new("m.capulet.lit").unwrap();
         let alice = component.address(Some("alice%hs"), Some("portway")).unwrap();
@@ -200,21 +265,21 @@ mod tests {
             .with(xml::text("body", NS_CLIENT, "hi"))
             .with(Element::bare("markable", message_ns::MARKERS))
             .with(xml::text("nick", message_ns::NICK, "Alice"));
-        let grants = Grants { ns: NAMESPACES[1], roster_get: false, roster_set: false, message: true, presence: false };
+        let grants = Grants { message: true, ..Grants::none(NAMESPACES[0]) };
         let out = in_the_user_s_name(&rendered, &component, &grants).unwrap();
         let mut bytes = Vec::new();
         write::stanza(&mut bytes, out.element());
         let text = String::from_utf8(bytes).unwrap();
         assert!(
             text.starts_with(
-                "<message from='m.capulet.lit' id='$e' to='capulet.lit'><privilege xmlns='urn:xmpp:privilege:1'>"
+                "<message from='m.capulet.lit' id='$e' to='capulet.lit'><privilege xmlns='urn:xmpp:privilege:2'>"
             ),
             "{text}"
         );
         assert!(text.contains("<message xmlns='jabber:client'"), "{text}");
         assert!(text.contains("from='juliet@capulet.lit'") && text.contains("to='alice%hs@m.capulet.lit'"), "{text}");
         assert!(text.contains("<store xmlns='urn:xmpp:hints'/>") && !text.contains("Alice"), "{text}");
-        let inner = out.element().get_child("privilege", NAMESPACES[1]).unwrap();
+        let inner = out.element().get_child("privilege", NAMESPACES[0]).unwrap();
         let inner = inner.get_child("forwarded", NS_FORWARD).unwrap().get_child("message", NS_CLIENT).unwrap();
         assert!(is_our_own(&Stanza::from_element(inner.clone()).unwrap()));
         assert!(!is_our_own(&stanza("<message xmlns='jabber:client' from='u@h'><own xmlns='urn:x'/></message>")));

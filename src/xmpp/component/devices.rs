@@ -1,0 +1,65 @@
+//! The devices of users: what they can do, and what is offered to them.
+
+use std::time::Duration;
+
+use portway_bridges::api::UserId;
+use tracing::{debug, warn};
+
+use super::Component;
+use crate::xmpp::jid::Jid;
+use crate::xmpp::roster::caps::{Features, Named};
+use crate::xmpp::roster::offer::{self, Offered};
+use crate::xmpp::stanza::{OurJid, Stanza};
+use crate::xmpp::stream::Priority;
+use crate::xmpp::to_stanza::bare_jid;
+
+/// How long a device may take to say what it can do.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Component {
+    /// A device shows itself to one of us: who names something that is not known is asked, by whom it was shown to.
+    pub(super) fn shows_itself(&self, device: &Jid, presence: &Stanza, us: &OurJid) {
+        let caps = self.0.parts.faces.caps();
+        let Some(question) = caps.came(device, Some(Named::read(&presence.element))) else { return };
+        let (this, us) = (self.clone(), us.clone());
+        tokio::spawn(async move {
+            let _few = this.0.roster.asking.clone().acquire_owned().await;
+            let answer = this.0.parts.link.iq(question.stanza(&us), PATIENCE).await;
+            if let Err(error) = &answer {
+                debug!(network = %this.0.parts.network, %error, "a device does not say what it can do");
+            }
+            this.0.parts.faces.caps().answered(&question, answer.as_ref().ok());
+        });
+    }
+
+    /// Offers contacts to a user whose roster we may not write: those whom they are not subscribed to, all in one message,
+    /// to one device that can take them. Without such a device each contact comes when it first writes.
+    pub(super) fn offer(&self, user: &UserId, contacts: Vec<Offered>) {
+        let Some(user) = bare_jid(user) else { return };
+        let grants = self.0.roster.privileges.of(user.domain());
+        if grants.is_some_and(|grants| grants.roster_get && grants.roster_set) {
+            return;
+        }
+        let takes = |features: Features| features.offers;
+        let Some(device) = self.0.parts.faces.caps().able(&user, takes) else { return };
+        let this = self.clone();
+        tokio::spawn(async move {
+            let parts = &this.0.parts;
+            let mut missing = Vec::new();
+            for contact in contacts {
+                match this.0.roster.state(user.as_str(), &contact.localpart).await {
+                    // Whoever has been in their roster and is not any more was taken out by them.
+                    Ok(None) => missing.push(contact),
+                    Ok(Some(_)) => {}
+                    Err(error) => {
+                        warn!(network = %parts.network, %error, "subscriptions cannot be read");
+                        return;
+                    }
+                }
+            }
+            if let Some(message) = offer::message(&parts.domain, &device, parts.descriptor.name, &missing) {
+                this.send(&message, Priority::Normal);
+            }
+        });
+    }
+}
