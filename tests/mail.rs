@@ -101,7 +101,7 @@ impl House {
             "[gateway]\ndata_dir = {:?}\nallow = [\"bench.example\"]\nadmins = [\"juliet@bench.example\"]\n[xmpp]\nhost = \"127.0.0.1\"\nport = {}\n\
              [http]\nlisten = \"127.0.0.1:0\"\n\
              [network.email]\ncomponent = \"loopback.bench.example\"\nsecret = \"s\"\ndomain = \"mail.bench.example\"\n\
-             listen = \"lmtp://127.0.0.1:0\"\nsmarthost = \"smtp://127.0.0.1:{port}\"\nbatch = \"{batch}\"\nretry_first = \"1s\"\n",
+             listen = \"lmtp://127.0.0.1:0\"\nsmarthost = \"smtp://127.0.0.1:{port}\"\nbatch = \"{batch}\"\n",
             dir.0,
             server.port()
         )

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SetOnce};
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
@@ -48,7 +48,9 @@ pub struct State {
     pub reactors: Reactors,
     /// How many mails with files may be in the making at the same time.
     pub packing: Semaphore,
-    core: OnceLock<Core>,
+    /// What an earlier run left may be delivered before this one has begun, and waits for it: it is no failure to be tried
+    /// again in a minute.
+    core: SetOnce<Core>,
     acceptor: OnceLock<TlsAcceptor>,
     checker: OnceLock<Checker>,
     signer: OnceLock<Signer>,
@@ -65,7 +67,7 @@ impl State {
             opened: Arc::new(Semaphore::new(OPENED)),
             packing: Semaphore::new(PACKING),
             reactors: Reactors::default(),
-            core: OnceLock::new(),
+            core: SetOnce::new(),
             acceptor: OnceLock::new(),
             checker: OnceLock::new(),
             signer: OnceLock::new(),
@@ -232,7 +234,7 @@ impl Adapter for EmailAdapter {
 
     fn deliver<'a>(&'a self, out: &'a [Outbound]) -> BoxFuture<'a, Result<Receipt, Failure>> {
         async move {
-            let core = self.0.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
+            let core = self.0.core.wait().await;
             outgoing::deliver(&self.0, core, out).await
         }
         .boxed()
@@ -240,7 +242,7 @@ impl Adapter for EmailAdapter {
 
     fn open<'a>(&'a self, event: EventId, source: &'a Source) -> BoxFuture<'a, Result<Content, Failure>> {
         async move {
-            let core = self.0.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
+            let core = self.0.core.wait().await;
             files::open(&self.0.opened, core, event, source).await
         }
         .boxed()

@@ -299,7 +299,7 @@ impl Lanes {
     /// the map in the same step, so that no row can slip in between.
     async fn next(&self, chat: &str, lane: &Arc<Lane>) -> Option<Queued> {
         loop {
-            let (after, until) = {
+            {
                 let mut map = self.map();
                 let mut rows = lane.rows();
                 if let Some(row) = rows.queue.pop_front() {
@@ -310,6 +310,19 @@ impl Lanes {
                     map.emptied.remove(chat);
                     return None;
                 }
+            }
+            if !self.refill(chat, lane).await {
+                return None;
+            }
+        }
+    }
+
+    /// Reads rows for a lane that has none in memory and more in the store. False at the stop signal.
+    async fn refill(&self, chat: &str, lane: &Arc<Lane>) -> bool {
+        loop {
+            let (after, until) = {
+                let map = self.map();
+                let mut rows = lane.rows();
                 rows.more = false;
                 (rows.last, map.fed)
             };
@@ -330,13 +343,14 @@ impl Lanes {
                     }
                     // Not `rows.last`: the feeder may have moved it past rows that were just left out.
                     rows.last = rows.queue.back().map(|row| row.id).or(after);
+                    return true;
                 }
                 Err(error) => {
                     warn!(network = %self.network, %error, "the queue cannot be read, trying again");
                     lane.rows().more = true;
                     tokio::select! {
                         () = tokio::time::sleep(PAUSE) => {}
-                        () = self.stop.cancelled() => return None,
+                        () = self.stop.cancelled() => return false,
                     }
                 }
             }
@@ -366,11 +380,12 @@ impl Lanes {
         loop {
             let mut closed = self.emptied(chat, &rows).is_some();
             let mut other = None;
+            let mut refill = false;
             {
                 let mut held = lane.rows();
                 while rows.len() < batch.max_lines && changes.len() < batch.max_lines && !closed {
                     let Some(row) = held.queue.front() else {
-                        closed = held.more;
+                        refill = held.more;
                         break;
                     };
                     if row.batch.is_none() && self.delivery.joins(&rows[0], row) {
@@ -387,6 +402,13 @@ impl Lanes {
                         break;
                     }
                 }
+            }
+            if refill {
+                // There is more than fits into memory, which ends no waiting.
+                if !self.refill(chat, lane).await {
+                    return Vec::new();
+                }
+                continue;
             }
             if let Some(other) = other {
                 if self.delivery.is_change(&other) && self.delivery.spent(&other).await {

@@ -146,6 +146,27 @@ async fn e28_what_has_left_is_corrected_by_another_mail_and_cannot_be_taken_back
     assert_eq!(said(&house.mail().await), "bye");
 }
 
+/// More lines than a lane holds in memory: the window stays open.
+#[tokio::test]
+async fn e28_many_lines_at_once_still_wait() {
+    let mut house = House::open("1h").await;
+    house.say("bob", "m1", "a secret").await;
+    let lines: String = (0..150)
+        .map(|n| {
+            format!(
+                "<message from='juliet@bench.example/balcony' to='bob%outside.test@loopback.bench.example' type='chat' id='x{n}'><body>line {n}</body></message>"
+            )
+        })
+        .collect();
+    house.component.send(&lines).await;
+    house.committed("c1").await;
+    house.send("bob", "id='m2'", &retraction("m1")).await;
+    house.say("bob", "m3", "/send").await;
+    let mail = house.mail().await;
+    assert_eq!(said(&mail).lines().count(), 150, "{mail}");
+    assert!(said(&mail).starts_with("line 0\r\n") && said(&mail).ends_with("line 149"), "{mail}");
+}
+
 #[tokio::test]
 async fn e29_reactions_wait_like_lines_and_the_last_one_counts() {
     let mut house = House::open("1h").await;
