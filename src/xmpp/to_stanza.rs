@@ -252,10 +252,12 @@ impl Chatting<'_> {
         for (n, body) in bodies.into_iter().enumerate() {
             let id = if n == 0 { self.id.to_owned() } else { format!("{}-{}", self.id, n + 1) };
             let mut stanza = Chatting { id: &id, ..*self }.stanza("chat").lang(text.lang.as_deref());
+            if let Some(subject) = text.subject.as_ref().filter(|_| n == 0) {
+                stanza.push(xml::text("subject", NS_CLIENT, subject));
+            }
+            // Before all that has a `<body/>` of its own, of which clients take the first.
+            stanza.push(xml::text("body", NS_CLIENT, &body.text));
             if n == 0 {
-                if let Some(subject) = &text.subject {
-                    stanza.push(xml::text("subject", NS_CLIENT, subject));
-                }
                 if let Some(target) = &text.reply {
                     let to = Some(self.author(target));
                     relation::reply(target, to).into_iter().for_each(|reply| stanza.push(reply));
@@ -267,7 +269,6 @@ impl Chatting<'_> {
                     stanza.push(payload.clone());
                 }
             }
-            stanza.push(xml::text("body", NS_CLIENT, &body.text));
             for payload in body.payloads {
                 stanza.push(payload);
             }
@@ -505,6 +506,18 @@ mod tests {
         assert_eq!(edit(file, "words"), ["=$a-caption"]);
         let wordless = Target { caption: true, ..Target::by_id("$a") };
         assert_eq!(edit(wordless, "words"), [">$a"]);
+    }
+
+    /// Converse.js 14 takes the first `<body/>` anywhere in the stanza, and the one that says what is a quote is empty: it
+    /// showed nothing at all.
+    #[test]
+    fn the_body_of_an_answer_stands_before_what_says_which_of_it_is_a_quote() {
+        let reply = Target { quote: Some("When?".into()), ..Target::by_id("m1") };
+        let text = Text { reply: Some(reply), subject: Some("Tea".into()), ..Text::plain("At six.") };
+        let [stanza] = render(Kind::Text(text), Meta::default(), 0).try_into().unwrap();
+        let first = stanza.find("<body").map(|at| &stanza[at..]).unwrap();
+        assert!(first.starts_with("<body>&gt; When?\nAt six.</body>"), "{stanza}");
+        assert!(first.contains("<body end='8' start='0'/>"), "{stanza}");
     }
 
     #[test]
