@@ -70,9 +70,19 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
             chat.texts(&Text { body, rich: None, ..new.clone() }, &[])
         }
-        Kind::Reaction { target: Target { id: Some(_), .. }, .. } => vec![chat.only(&item.kind)],
-        Kind::Reaction { keys, .. } if keys.is_empty() => Vec::new(),
-        Kind::Reaction { keys, .. } => chat.notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))),
+        Kind::Reaction { target: Target { id, .. }, keys } => {
+            let words = || say(&Sentence::new("core.reacted").with("keys", keys.join(" ")));
+            match id {
+                None if keys.is_empty() => Vec::new(),
+                None => chat.notice(words()),
+                Some(_) if keys.is_empty() || !context.features.reactions_in_words => vec![chat.only(&item.kind)],
+                Some(_) => vec![chat.only(&item.kind).with(xml::text("body", NS_CLIENT, &words())).with(xml::element(
+                    "fallback",
+                    ns::FALLBACK,
+                    &[("for", ns::REACTIONS)],
+                ))],
+            }
+        }
         Kind::Retract { target: Target { id: Some(id), parts, .. } }
         | Kind::Moderate { target: Target { id: Some(id), parts, .. }, .. } => {
             std::iter::once(id).chain(parts).enumerate().map(|(n, part)| chat.retract(n, part.as_str())).collect()

@@ -296,8 +296,10 @@ class Converse:
 
     def react(self, text):
         self.action(text, "reaction")
-        self.click(".reaction-picker button.reaction-item")
-        script = "return one.querySelector('.chat-msg__reaction')?.firstChild.textContent.trim() || one.innerText"
+        # The picker opens beside the message, which need not be where a mouse reaches.
+        pick = "const one = document.querySelector('.reaction-picker > button.reaction-item'); one?.click(); return !!one"
+        until("Converse.js offers reactions", lambda: self.js(pick))
+        script = "return one.querySelector('.chat-msg__reaction')?.innerText"
         key = until("Converse.js shows the reaction", lambda: self.message(text, script))
         return key.split()[0]
 

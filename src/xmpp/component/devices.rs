@@ -33,18 +33,27 @@ impl Component {
         });
     }
 
-    /// In which forms some device of a user shows what is formatted in an event; the others pass over them.
+    /// In which forms some device of a user shows what is formatted in an event, where the others pass over them; and whether
+    /// no device shows a reaction.
     pub(super) fn shows(&self, user: &UserId, kind: &Kind) -> rich::Features {
+        let caps = self.0.parts.faces.caps();
+        if let Kind::Reaction { .. } = kind {
+            let unable = |user| caps.unable(&user, |features| features.reactions);
+            return rich::Features {
+                reactions_in_words: bare_jid(user).is_some_and(unable),
+                ..rich::Features::default()
+            };
+        }
         let formatted = match kind {
             Kind::Text(text) | Kind::Edit { new: text, .. } => text.rich.is_some(),
             Kind::File(file) => file.caption.as_ref().is_some_and(|caption| caption.rich.is_some()),
             _ => false,
         };
         let Some(user) = bare_jid(user).filter(|_| formatted) else { return rich::Features::default() };
-        let caps = self.0.parts.faces.caps();
         rich::Features {
             xhtml: caps.able(&user, |features| features.xhtml).is_some(),
             markup: caps.able(&user, |features| features.markup).is_some(),
+            ..rich::Features::default()
         }
     }
 
