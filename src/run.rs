@@ -14,6 +14,9 @@ use crate::command::{Commander, House, order, pointers};
 use crate::config::{Config, NetworkConfig};
 use crate::doctor::resident::Resident;
 use crate::identity::{Access, Directory, Limiter, Newcomers, Quota, Rules};
+use crate::media::fetch;
+use crate::media::serve;
+use crate::media::{Cache, Fetcher, Links, Media};
 use crate::observe::http::{self, Pages};
 use crate::observe::{Health, Metrics};
 use crate::route::consent;
@@ -25,6 +28,7 @@ use crate::xmpp::about::About;
 use crate::xmpp::component::{Component, Parts};
 use crate::xmpp::doors::Doors;
 use crate::xmpp::face::{self, Faces};
+use crate::xmpp::file::Linking;
 use crate::xmpp::muc::{Muc, MucConfig};
 use crate::xmpp::roster::privilege::Privileges;
 use crate::xmpp::stanza::Domain;
@@ -48,6 +52,14 @@ pub enum RunError {
     /// TLS to the XMPP server cannot be set up.
     #[error("xmpp.tls: {0}")]
     Tls(#[from] TlsError),
+    /// Files cannot be kept.
+    #[error("{path}: {error}; the user that runs the gateway must be able to write there")]
+    Media {
+        /// Where.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
     /// Something cannot be listened on.
     #[error("cannot listen on {address}: {error}; is another gateway running, or is the port taken?")]
     Listen {
@@ -64,6 +76,13 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+}
+
+/// Files, for each network the same.
+#[derive(Clone)]
+struct Files {
+    links: Links,
+    fetcher: Fetcher,
 }
 
 /// One network, attached.
@@ -99,6 +118,14 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         println!("listening: http {address}");
     }
 
+    let folder = config.data_dir.join("media");
+    let cache = Cache::open(&folder, config.media_cache, config.media_max_size, metrics.clone(), stop.clone())
+        .map_err(|error| RunError::Media { path: folder.display().to_string(), error })?;
+    let links = Links::new(&config.http_public_url, &store.key("media"), config.media_expiry, config.media_max_size);
+    let fetches =
+        fetch::Parts::system(config.media_fetch_allow.clone(), config.media_max_size, &folder, metrics.clone());
+    let files = Files { links: links.clone(), fetcher: Fetcher::new(fetches) };
+
     let mut tasks: JoinSet<Result<(), RunError>> = JoinSet::new();
     let mut attached = Vec::new();
     for network in &config.networks {
@@ -106,6 +133,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
             network,
             &config,
             tls.clone(),
+            &files,
             &store,
             &texts,
             &metrics,
@@ -116,7 +144,15 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         )?);
     }
     let attached = Arc::new(attached);
+    let media = Media::new(serve::Parts {
+        links,
+        cache: cache.clone(),
+        adapters: attached.iter().map(|one| (one.network.to_string(), one.adapter.clone())).collect(),
+        clock: clock.clone(),
+        metrics: metrics.clone(),
+    });
     let pages = Pages {
+        media,
         health: health.clone(),
         metrics: metrics.clone(),
         refresh: refresh(&store, &metrics, &attached, &clock),
@@ -152,7 +188,10 @@ pub async fn run(config: Config, stop: Stop) -> Result<(), RunError> {
         }
     }
     stop.cancel();
-    let ending = async { while tasks.join_next().await.is_some() {} };
+    let ending = async {
+        while tasks.join_next().await.is_some() {}
+        cache.close().await;
+    };
     if tokio::time::timeout(GRACE, ending).await.is_err() {
         warn!("some tasks did not end in time");
         tasks.shutdown().await;
@@ -168,6 +207,7 @@ fn attach(
     network: &NetworkConfig,
     config: &Arc<Config>,
     tls: Option<Tls>,
+    files: &Files,
     store: &Store,
     texts: &Arc<Catalogue>,
     metrics: &Metrics,
@@ -213,6 +253,7 @@ fn attach(
         drained: drained.clone(),
     });
     let (link, events, link_task) = Link::start(link_config, stop.clone());
+    let linking = Linking { network: id.clone(), links: files.links.clone() };
     let muc = Muc::new(MucConfig {
         domain: network.component.clone(),
         occupant_key: store.key("occupant-id"),
@@ -220,6 +261,7 @@ fn attach(
         max_presence: 300,
         max_sessions: 100_000,
         texts: texts.clone(),
+        linking: linking.clone(),
     });
     let faces = Faces::new(face::Parts {
         network: id.clone(),
@@ -285,6 +327,7 @@ fn attach(
         muc,
         doors,
         texts: texts.clone(),
+        linking,
         about: Arc::new(About::new(&config.admins, &config.contact, clock.now())),
         metrics: metrics.clone(),
         health: health.clone(),
@@ -317,6 +360,7 @@ fn attach(
         looking: Arc::new(tokio::sync::Semaphore::new(LOOKING)),
         directory,
         faces,
+        fetcher: files.fetcher.clone(),
         texts: texts.clone(),
         metrics: metrics.clone(),
         clock: clock.clone(),

@@ -29,6 +29,16 @@ fn every_fault_is_named_with_its_place_and_what_to_do() {
             "p.toml:2: http.listen: “here” is not an address; write it as \"127.0.0.1:8090\"",
         ),
         ("[media]\nmax_size = \"lots\"\n", "p.toml:2: media.max_size: “lots” is not a size; write it as \"100MiB\""),
+        ("[media]\ncache = \"1 pile\"\n", "p.toml:2: media.cache: “1 pile” is not a size; write it as \"100MiB\""),
+        ("[media]\nexpiry = \"5m\"\n", "p.toml:2: media.expiry: must be at least \"1h\""),
+        (
+            "[media]\nfetch_allow = [\"10.0.0.0/40\"]\n",
+            "p.toml:2: media.fetch_allow: “10.0.0.0/40” is neither a host name nor a network",
+        ),
+        (
+            "[http]\npublic_url = \"files.example.org\"\n",
+            "p.toml:2: http.public_url: “files.example.org” is no URL; write it as \"https://files.example.org\"",
+        ),
         ("[gateway]\nallow = \"x\"\n", "p.toml:2: gateway.allow: must be a list of texts, such as [\"example.org\"]"),
         ("[gateway]\nadmins = [\"a b@c\"]\n", "p.toml:2: gateway.admins: “a b@c”: not an XMPP address"),
         (

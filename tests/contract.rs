@@ -268,6 +268,8 @@ fn each_key_comes_from_the_environment_too_and_each_secret_from_a_file() {
         ("http", "public_url") => "https://files.example.org",
         ("media", "max_size") => "7MiB",
         ("media", "fetch_allow") => "[\"10.0.0.0/8\"]",
+        ("media", "cache") => "3GiB",
+        ("media", "expiry") => "9d",
         ("limits", _) => "77",
         ("network", "component") => "env.example.org",
         ("network", "secret") => "hush-env",
@@ -337,6 +339,8 @@ fn l13_a_secret_that_would_go_in_the_clear_to_another_machine_is_warned_of() {
     let dir = Dir::new();
     let path = file(&dir, &full(&dir));
     let check = |environment: &[(&str, &str)]| {
+        let files = ("PORTWAY_HTTP__PUBLIC_URL", "https://files.example.org");
+        let environment = &[&[files], environment].concat();
         let output = portway(&dir.0, &["check", "--config", path.to_str().unwrap()], environment);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         err(&output)
@@ -346,6 +350,29 @@ fn l13_a_secret_that_would_go_in_the_clear_to_another_machine_is_warned_of() {
     assert!(warning.contains("xmpp.example.org") && warning.contains("xmpp.tls = \"direct\""), "{warning}");
     assert_eq!(check(&[away, ("PORTWAY_XMPP__TLS", "direct")]), "");
     assert_eq!(check(&[("PORTWAY_XMPP__HOST", "::1")]), "");
+}
+
+/// A default that works on one machine only is not passed over in silence.
+#[test]
+fn f4_a_place_for_files_that_clients_do_not_reach_is_warned_of() {
+    let dir = Dir::new();
+    let path = file(&dir, &full(&dir));
+    let check = |url: &str| {
+        let output =
+            portway(&dir.0, &["check", "--config", path.to_str().unwrap()], &[("PORTWAY_HTTP__PUBLIC_URL", url)]);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        err(&output)
+    };
+    for (url, warning) in [
+        ("http://127.0.0.1:8090", "is this machine itself"),
+        ("https://localhost", "is this machine itself"),
+        ("https://[::1]:8090", "is this machine itself"),
+        ("http://files.example.org", "is not encrypted"),
+    ] {
+        let warned = check(url);
+        assert!(warned.contains("http.public_url") && warned.contains(warning), "{url}: {warned}");
+    }
+    assert_eq!(check("https://files.example.org/gateway"), "");
 }
 
 #[test]

@@ -234,6 +234,8 @@ fn alerts_and_documentation_name_metrics_that_exist() {
     metrics.lost(&network, "kind");
     metrics.queue(&network, way, 1, second);
     metrics.link(&network, true, 0, 0);
+    metrics.media(portway::observe::metrics::MediaOutcome::Hit);
+    metrics.media_bytes(1);
     metrics.identities(&network, IdentityKind::Person, 1);
     let exist: BTreeSet<String> = metrics
         .render()
@@ -262,7 +264,7 @@ fn alerts_and_documentation_name_metrics_that_exist() {
 fn every_requirement_has_a_test() {
     let page = std::fs::read_to_string(root().join("docs/src/developer/requirements.md")).unwrap();
     let number = |word: &str| {
-        let digits = word.trim_start_matches(['l', 'j', 'd', 'p', 's']);
+        let digits = word.trim_start_matches(['l', 'j', 'd', 'p', 's', 'f']);
         // The other numbers with M are rooms, whose table comes with the rest of them.
         word == "m24"
             || digits.len() + 1 == word.len() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())

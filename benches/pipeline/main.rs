@@ -5,6 +5,7 @@
 
 mod gateway;
 mod matrix;
+mod media;
 mod proc;
 mod store;
 #[path = "../../tests/support/mod.rs"]
@@ -34,6 +35,10 @@ async fn main() {
         chats: number("BENCH_CHATS", 1_000),
         soak: number("BENCH_SOAK_SECONDS", 30) as u64,
     };
+    let mib = number("BENCH_MEDIA_MIB", 256) as u64;
+    if std::env::var_os("BENCH_ONLY_MEDIA").is_some() {
+        return media::through(mib).await;
+    }
     println!("Portway benchmarks: {} messages each way over {} chats", scale.messages, scale.chats);
     let store = store::commits_per_second(scale).await;
     println!("store only, commits of such rows          {store:>9.0} /s");
@@ -42,6 +47,7 @@ async fn main() {
     latency().await;
     login(500).await;
     memory(scale).await;
+    media::through(mib).await;
 }
 
 async fn throughput(scale: Scale, store: f64) {

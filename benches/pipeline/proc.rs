@@ -14,7 +14,16 @@ pub fn cpu(pid: u32) -> Duration {
 
 /// Resident memory of a process in MiB.
 pub fn rss_mib(pid: u32) -> f64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most of it that there has been.
+pub fn peak_mib(pid: u32) -> f64 {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, which: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
 }

@@ -139,7 +139,8 @@ pub trait CorePort: Send + Sync {
     fn original(&self, event: EventId) -> BoxFuture<'_, Result<Option<Vec<u8>>, Closed>>;
 
     /// Fetches a file that a user has put on the web: `https:`, or `aesgcm:` with its key (XEP-0454), which is taken off on the
-    /// way. Nothing of this machine or its own network is reached, unless the admin allows it.
+    /// way. Nothing of this machine or its own network is reached, unless the admin allows it. The size of what comes is always
+    /// known.
     ///
     /// # Errors
     /// [`Failure`]: `Permanent` where it is refused, gone or too large.

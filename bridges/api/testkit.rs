@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::FutureExt;
+use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 
 use super::core::{Accepted, Closed, Core, CorePort, Inbound, InboxId, InboxItem, Submission};
 use super::event::Chat;
+use super::failure::{Condition, Failure};
 use super::id::{EventId, ItemId, PersonId, RoomId, Timestamp, UserId};
+use super::media::Content;
 use super::network::{Adapter, Stop};
 use super::sentence::Sentence;
 
@@ -37,6 +40,8 @@ struct Inner {
     refuse_submissions: bool,
     kept_out: Vec<(PersonId, UserId)>,
     links: Vec<(PersonId, UserId)>,
+    /// What is on the web: media type and bytes, or why not.
+    web: BTreeMap<String, Result<(String, Vec<u8>), Failure>>,
     /// Counts changes, so that a test waits for one and never sleeps.
     changes: watch::Sender<u64>,
 }
@@ -65,6 +70,16 @@ impl MemoryCore {
     /// From now on this person is this user.
     pub fn link(&self, person: &PersonId, user: &UserId) {
         self.inner().links.push((person.clone(), user.clone()));
+    }
+
+    /// From now on this file is on the web.
+    pub fn serve(&self, url: &str, media_type: &str, bytes: &[u8]) {
+        self.inner().web.insert(url.to_owned(), Ok((media_type.to_owned(), bytes.to_vec())));
+    }
+
+    /// From now on it cannot be fetched.
+    pub fn refuse_file(&self, url: &str, why: Failure) {
+        self.inner().web.insert(url.to_owned(), Err(why));
     }
 
     /// From now on this person may not reach this user.
@@ -255,6 +270,17 @@ impl CorePort for MemoryCore {
         let found = inner.numbers.iter().find(|(number, _)| *number == event);
         let original = found.and_then(|(_, original)| original.clone());
         async move { Ok(original) }.boxed()
+    }
+
+    fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Content, Failure>> {
+        let found = self.inner().web.get(url).cloned();
+        let gone = || Failure::permanent(Condition::ItemNotFound, Sentence::new("core.no-file"), "nothing is there");
+        let content = found.unwrap_or_else(|| Err(gone())).map(|(media_type, bytes)| Content {
+            media_type: Some(media_type),
+            size: Some(bytes.len() as u64),
+            body: futures::stream::iter([Ok(Bytes::from(bytes))]).boxed(),
+        });
+        async move { content }.boxed()
     }
 
     fn allows(&self, user: &UserId) -> bool {

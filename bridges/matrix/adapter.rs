@@ -18,8 +18,9 @@ use super::power::Levels;
 use super::signals::{Typing, Writing};
 use super::{appservice, registration};
 use crate::api::{
-    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Core, Failure, Fatal, Finding, HistoryItem, Listener,
-    Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Signal, SignalKind, Stop, UserId,
+    Adapter, Address, BoxFuture, Capabilities, Chat, ChatInfo, Content, Core, EventId, Failure, Fatal, Finding,
+    HistoryItem, Kind, Listener, Outbound, PersonId, Picture, Reach, Receipt, Refusal, RoomId, Signal, SignalKind,
+    Source, Stop, UserId,
 };
 
 /// How many values each cache holds.
@@ -223,6 +224,8 @@ impl Adapter for MatrixAdapter {
             reply: true,
             reaction: true,
             retract: true,
+            file: true,
+            location: true,
             displayed: true,
             rich: true,
             emote: true,
@@ -254,10 +257,17 @@ impl Adapter for MatrixAdapter {
             let mut receipt = Receipt::default();
             for one in out {
                 receipt.ids.extend(self.0.deliver(one).await?.ids);
+                if matches!(one.kind, Kind::File(_)) {
+                    self.0.file_sent(one.id).await;
+                }
             }
             Ok(receipt)
         }
         .boxed()
+    }
+
+    fn open<'a>(&'a self, _: EventId, source: &'a Source) -> BoxFuture<'a, Result<Content, Failure>> {
+        State::open(&self.0, source).boxed()
     }
 
     fn signal<'a>(&'a self, signal: Signal) -> BoxFuture<'a, ()> {

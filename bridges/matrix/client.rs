@@ -1,10 +1,15 @@
 //! Requests to the homeserver (client-server API), as ghosts.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use http::{Method, Request, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, BodyStream, Full, LengthLimitError, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +18,7 @@ use serde_json::Value;
 
 use super::error::MatrixError;
 use super::id::percent;
+use crate::api::Content;
 
 /// How long a request may take. Joining a big remote room takes long.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,10 +26,16 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer in bytes; the member list of a big room is large.
 const LARGEST: usize = 32 << 20;
 
+/// How long the upload of a file may take.
+const UPLOAD: Duration = Duration::from_secs(3600);
+
+/// What is sent: whole, or as it comes.
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
 /// The homeserver, as we ask it. Cheap to clone; connections are shared.
 #[derive(Clone)]
 pub struct Client {
-    http: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: HyperClient<HttpsConnector<HttpConnector>, Body>,
     base: String,
     token: header::HeaderValue,
 }
@@ -84,6 +96,44 @@ impl Client {
         Ok(serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or(Value::Null))
     }
 
+    /// Opens media as the bot, to be read as it comes.
+    pub async fn open(&self, path: &str) -> Result<Content, MatrixError> {
+        let uri = format!("{}{path}", self.base);
+        let asking = self.send(Method::GET, uri, "application/json", None, whole(Bytes::new()));
+        let response = tokio::time::timeout(TIMEOUT, asking).await.map_err(|_| too_long())??;
+        if !response.status().is_success() {
+            return Err(self.answer(response, LARGEST).await.err().unwrap_or_else(too_long));
+        }
+        let field = |name: header::HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let media_type = field(header::CONTENT_TYPE).map(str::to_owned);
+        let size = field(header::CONTENT_LENGTH).and_then(|size| size.parse().ok());
+        let frames = BodyStream::new(response.into_body());
+        let body = frames.filter_map(async |frame| match frame {
+            Ok(frame) => frame.into_data().ok().map(Ok),
+            Err(error) => Some(Err(io::Error::other(error))),
+        });
+        Ok(Content { media_type, size, body: body.boxed() })
+    }
+
+    /// Uploads a file of `size` bytes as `user`, as it comes; `path` has a query already.
+    pub async fn upload_stream(
+        &self,
+        path: &str,
+        user: &str,
+        media_type: &str,
+        size: u64,
+        body: BoxStream<'static, io::Result<Bytes>>,
+    ) -> Result<Value, MatrixError> {
+        let uri = format!("{}{path}&user_id={}", self.base, percent(user));
+        let body = Body::new(StreamBody::new(body.map_ok(Frame::data)));
+        let exchange = async {
+            let response = self.send(Method::POST, uri, media_type, Some(size), body).await?;
+            self.answer(response, LARGEST).await
+        };
+        let answer = tokio::time::timeout(UPLOAD, exchange).await.map_err(|_| too_long())??;
+        Ok(serde_json::from_slice(&answer.unwrap_or_default()).unwrap_or(Value::Null))
+    }
+
     /// One request; the body of a success, or `None` where it is larger than `limit` bytes.
     async fn exchange(
         &self,
@@ -93,27 +143,43 @@ impl Client {
         body: Bytes,
         limit: usize,
     ) -> Result<Option<Bytes>, MatrixError> {
-        let unreachable = |error: String| MatrixError::Unreachable(error);
-        let request = Request::builder()
+        let exchange = async {
+            let response = self.send(method, uri, media_type, None, whole(body)).await?;
+            self.answer(response, limit).await
+        };
+        tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| too_long())?
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        uri: String,
+        media_type: &str,
+        size: Option<u64>,
+        body: Body,
+    ) -> Result<http::Response<Incoming>, MatrixError> {
+        let mut request = Request::builder()
             .method(method)
             .uri(uri)
             .header(header::AUTHORIZATION, self.token.clone())
-            .header(header::CONTENT_TYPE, media_type)
-            .body(Full::new(body))
-            .map_err(|error| unreachable(error.to_string()))?;
-        let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| unreachable(chain(&error)))?;
-            let status = response.status().as_u16();
-            let retry = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            let body = match Limited::new(response.into_body(), limit).collect().await {
-                Ok(body) => Some(body.to_bytes()),
-                Err(error) if error.is::<LengthLimitError>() => None,
-                Err(error) => return Err(unreachable(error.to_string())),
-            };
-            Ok((status, retry.map(Duration::from_secs), body))
+            .header(header::CONTENT_TYPE, media_type);
+        if let Some(size) = size {
+            request = request.header(header::CONTENT_LENGTH, size);
+        }
+        let request = request.body(body).map_err(|error| MatrixError::Unreachable(error.to_string()))?;
+        self.http.request(request).await.map_err(|error| MatrixError::Unreachable(chain(&error)))
+    }
+
+    /// Reads an answer.
+    async fn answer(&self, response: http::Response<Incoming>, limit: usize) -> Result<Option<Bytes>, MatrixError> {
+        let status = response.status().as_u16();
+        let retry = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_header = retry.map(Duration::from_secs);
+        let body = match Limited::new(response.into_body(), limit).collect().await {
+            Ok(body) => Some(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => None,
+            Err(error) => return Err(MatrixError::Unreachable(error.to_string())),
         };
-        let (status, retry_header, body) =
-            tokio::time::timeout(TIMEOUT, exchange).await.map_err(|_| unreachable("it took too long".to_owned()))??;
         if (200..300).contains(&status) {
             return Ok(body);
         }
@@ -138,6 +204,14 @@ impl Client {
     pub async fn put(&self, path: &str, user: Option<&str>, body: &Value) -> Result<Value, MatrixError> {
         self.request(Method::PUT, path, user, Some(body)).await
     }
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Body::new(Full::new(bytes).map_err(|never| match never {}))
+}
+
+fn too_long() -> MatrixError {
+    MatrixError::Unreachable("it took too long".to_owned())
 }
 
 /// An error with its causes, without the URL (which has no secrets, but names people).

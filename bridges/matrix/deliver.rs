@@ -23,6 +23,14 @@ impl State {
     }
 
     async fn bring(&self, out: &Outbound) -> Result<Receipt, Failure> {
+        let events = match &out.kind {
+            Kind::File(file) => {
+                let name = out.name.as_deref().filter(|_| matches!(out.chat, Chat::Direct { .. }));
+                let ghost = self.ghost(&out.user, name).await?;
+                self.file(out, file, &ghost).await?
+            }
+            _ => self.events(out),
+        };
         match &out.chat {
             Chat::Room(room) => {
                 // The name is a nick, which is the room's and not the user's.
@@ -38,14 +46,14 @@ impl State {
                 }
                 let nick = out.name.as_deref().unwrap_or_default();
                 let sent = match self.call(&ghost, &room_id, nick).await {
-                    Ok(()) => self.carry(out, &ghost, &room_id).await,
+                    Ok(()) => self.carry(out, &events, &ghost, &room_id).await,
                     Err(error) => Err(error),
                 };
                 match sent {
                     // Kicked out, or never in after a restore: one more try from inside.
                     Err(error) if error.forbidden() => {
                         self.enter(&out.user, nick, room).await?;
-                        self.carry(out, &ghost, &room_id).await.map_err(|error| error.failure())
+                        self.carry(out, &events, &ghost, &room_id).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
@@ -58,9 +66,9 @@ impl State {
                         return Ok(Receipt::default());
                     };
                     let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
-                    return self.carry(out, &ghost, &room).await.map_err(|error| error.failure());
+                    return self.carry(out, &events, &ghost, &room).await.map_err(|error| error.failure());
                 }
-                if self.events(out).is_empty() {
+                if events.is_empty() {
                     return Ok(Receipt::default());
                 }
                 if matches!(out.kind, Kind::Failed(_)) && self.has_left(&out.user, person).await? {
@@ -68,11 +76,11 @@ impl State {
                 }
                 let ghost = self.ghost(&out.user, out.name.as_deref()).await?;
                 let room = self.dm(&out.user, &ghost, person).await?;
-                match self.carry(out, &ghost, &room).await {
+                match self.carry(out, &events, &ghost, &room).await {
                     Err(error) if error.forbidden() || error.is("M_NOT_FOUND") => {
                         self.forget_dm(&out.user, person, &room).await?;
                         let room = self.dm(&out.user, &ghost, person).await?;
-                        self.carry(out, &ghost, &room).await.map_err(|error| error.failure())
+                        self.carry(out, &events, &ghost, &room).await.map_err(|error| error.failure())
                     }
                     result => result.map_err(|error| error.failure()),
                 }
@@ -87,7 +95,7 @@ impl State {
     }
 
     /// Brings an item into a room that the ghost is in.
-    async fn carry(&self, out: &Outbound, ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
+    async fn carry(&self, out: &Outbound, events: &[Wire], ghost: &str, room: &str) -> Result<Receipt, MatrixError> {
         match &out.kind {
             Kind::Reaction { target: Target { id: Some(target), .. }, keys } => {
                 return self.react(out.id, ghost, room, target.as_str(), keys).await;
@@ -99,12 +107,12 @@ impl State {
             }
             _ => {}
         }
-        let mut events = self.events(out);
-        let Some((name, answers)) = thread::of(&out.kind) else { return self.send(out.id, &events, ghost, room).await };
+        let Some((name, answers)) = thread::of(&out.kind) else { return self.send(out.id, events, ghost, room).await };
+        let mut events = events.to_vec();
         let known = self.thread(room, name).await?;
         if let Some(thread) = &known {
             for (n, event) in events.iter_mut().enumerate() {
-                if let Wire::Message(content) = event {
+                if let Wire::Message(content) | Wire::Sticker(content) = event {
                     content["m.relates_to"] = thread::relation(thread, answers.filter(|_| n == 0));
                 }
             }
@@ -140,6 +148,9 @@ impl State {
             let answer = match event {
                 Wire::Message(content) => {
                     self.client.put(&format!("{base}/send/m.room.message/{txn}"), Some(ghost), content).await?
+                }
+                Wire::Sticker(content) => {
+                    self.client.put(&format!("{base}/send/m.sticker/{txn}"), Some(ghost), content).await?
                 }
                 Wire::Redact(target) => {
                     let path = format!("{base}/redact/{}/{txn}", percent(target));

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::file;
 use super::id::Ghosts;
 use super::rich;
 use crate::api::{File, ItemId, Kind, Style, Target, Text};
@@ -75,7 +76,10 @@ pub struct Event {
 pub fn message(event: &Event, ghosts: &Ghosts) -> Option<Kind> {
     match event.type_.as_str() {
         "m.room.message" => room_message(&event.content, ghosts),
-        "m.sticker" => Some(Kind::File(Box::new(file(&event.content, ghosts)))),
+        "m.sticker" => {
+            let (reply, thread) = relations(&event.content["m.relates_to"]);
+            Some(Kind::File(Box::new(File { reply, thread, ..file(&event.content, true, ghosts) })))
+        }
         "m.room.redaction" => {
             let target = event.redacts.as_deref().or_else(|| event.content["redacts"].as_str())?;
             Some(Kind::Retract { target: Target::by_id(target) })
@@ -100,30 +104,40 @@ fn room_message(content: &Value, ghosts: &Ghosts) -> Option<Kind> {
         let target = Target::by_id(relation["event_id"].as_str()?);
         let new = &content["m.new_content"];
         if new["msgtype"].as_str().is_some_and(is_file) {
-            let file = file(new, ghosts);
+            let file = file(new, false, ghosts);
             let new = file.caption.unwrap_or_else(|| Text::plain(file.name));
             return Some(Kind::Edit { target: Target { caption: true, ..target }, new });
         }
         // A quote is no part of the text, wherever an older client has put it.
         return Some(Kind::Edit { target, new: text(new, true, ghosts)? });
     }
-    let answers = relation["m.in_reply_to"]["event_id"].as_str();
-    let root = relation["event_id"].as_str().filter(|root| root.len() <= super::id::MAX);
-    let thread = root.filter(|_| relation["rel_type"] == "m.thread").map(ItemId::new);
-    // In a thread the answer may be there only for clients that show no threads.
-    let only_shown = thread.is_some() && relation["is_falling_back"] == true;
-    let reply = answers.filter(|_| !only_shown).map(Target::by_id);
+    let (reply, thread) = relations(relation);
     match content["msgtype"].as_str()? {
-        kind if is_file(kind) => Some(Kind::File(Box::new(File { reply, thread, ..file(content, ghosts) }))),
+        kind if is_file(kind) => Some(Kind::File(Box::new(File { reply, thread, ..file(content, false, ghosts) }))),
         "m.location" => Some(Kind::Location {
             uri: content["geo_uri"].as_str()?.to_owned(),
             text: content["body"].as_str().map(clean).filter(|text| !text.is_empty()),
         }),
         _ => {
-            let text = text(content, answers.is_some(), ghosts)?;
+            let text = text(content, answers(relation), ghosts)?;
             Some(Kind::Text(Text { reply, thread, ..text }))
         }
     }
+}
+
+/// What a message answers, and the thread it is in.
+fn relations(relation: &Value) -> (Option<Target>, Option<ItemId>) {
+    let answers = relation["m.in_reply_to"]["event_id"].as_str();
+    let root = relation["event_id"].as_str().filter(|root| root.len() <= super::id::MAX);
+    let thread = root.filter(|_| relation["rel_type"] == "m.thread").map(ItemId::new);
+    // In a thread the answer may be there only for clients that show no threads.
+    let only_shown = thread.is_some() && relation["is_falling_back"] == true;
+    (answers.filter(|_| !only_shown).map(Target::by_id), thread)
+}
+
+/// Whether there may be a quote in front of a message.
+fn answers(relation: &Value) -> bool {
+    relation["m.in_reply_to"]["event_id"].is_string()
 }
 
 /// Whether a message of this type is a file.
@@ -156,19 +170,11 @@ fn without_fallback(body: &str) -> String {
     }
 }
 
-fn file(content: &Value, ghosts: &Ghosts) -> File {
-    let body = content["body"].as_str().map(clean).unwrap_or_default();
-    let name = content["filename"].as_str().map(clean);
-    // With a name of its own the body is a caption.
+/// A file, without what it speaks of.
+fn file(content: &Value, sticker: bool, ghosts: &Ghosts) -> File {
     let caption =
-        name.as_ref().filter(|name| **name != body && !body.is_empty()).and_then(|_| text(content, false, ghosts));
-    File {
-        name: name.unwrap_or(body),
-        media_type: content["info"]["mimetype"].as_str().map(clean),
-        size: content["info"]["size"].as_u64(),
-        caption,
-        ..File::default()
-    }
+        file::has_caption(content).then(|| text(content, answers(&content["m.relates_to"]), ghosts)).flatten();
+    File { caption, ..file::read(content, sticker) }
 }
 
 /// The longest name in characters that is passed on.
@@ -198,6 +204,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::api::{FileForm, Source};
 
     fn ghosts() -> Ghosts {
         Ghosts { prefix: "xmpp_".into(), server: "example.org".into(), bot: "xmppbot".into() }
@@ -230,6 +237,8 @@ mod tests {
                 json!({ "msgtype": "m.image", "body": "look", "filename": "a.png", "info": { "mimetype": "image/png", "size": 5 }, "url": "mxc://x/y" }),
                 Kind::File(Box::new(File {
                     name: "a.png".into(),
+                    form: FileForm::Image,
+                    source: Some(Source::new("mxc://x/y")),
                     media_type: Some("image/png".into()),
                     size: Some(5),
                     caption: Some(Text::plain("look")),
@@ -282,7 +291,9 @@ mod tests {
         let mut file = thread(false);
         file["msgtype"] = json!("m.image");
         let Kind::File(file) = parse(file) else { panic!() };
-        assert_eq!((file.thread, file.reply), (id, target));
+        assert_eq!((file.thread, file.reply), (id.clone(), target.clone()));
+        let Some(Kind::File(sticker)) = self::parse("m.sticker", &thread(false)) else { panic!() };
+        assert_eq!((sticker.form, sticker.thread, sticker.reply), (FileForm::Sticker, id, target));
         // Of a file its words change, not the file.
         let new = json!({ "msgtype": "m.image", "body": "words", "filename": "a.png", "url": "mxc://x/y" });
         let mut edit = relates(json!({ "rel_type": "m.replace", "event_id": "$t" }));

@@ -4,7 +4,8 @@
 //! [`appservice`] takes what the homeserver pushes and commits it, [`worker`] turns it into events ([`from_matrix`] is
 //! pure; [`members`], [`power`] and [`notices`] know what changes a room), [`signals`] passes on what is not stored,
 //! [`client`] speaks to the homeserver, [`ghost`], [`dm`] and [`room`] keep what the homeserver must be told,
-//! [`to_matrix`] (pure) writes events; [`rich`] (pure) is formatted text both ways.
+//! [`to_matrix`] (pure) writes events; [`rich`] (pure) is formatted text both ways. [`file`] (pure) describes files both ways,
+//! [`media`] brings their bytes.
 
 mod adapter;
 mod annotation;
@@ -16,9 +17,11 @@ mod config;
 mod deliver;
 mod dm;
 mod error;
+mod file;
 pub mod from_matrix;
 mod ghost;
 pub mod id;
+mod media;
 mod members;
 mod notices;
 mod picture;

@@ -4,7 +4,7 @@ use ruma::OwnedEventId;
 use ruma::events::Mentions;
 use ruma::events::relation::{Replacement, Reply};
 use ruma::events::room::message::{Relation, RoomMessageEventContent};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::id::Ghosts;
 use super::rich::{self, Formatted};
@@ -20,6 +20,8 @@ const MAX_BODY: usize = 48 << 10;
 pub enum Wire {
     /// An event of type `m.room.message` with this content.
     Message(Value),
+    /// An event of type `m.sticker` with this content.
+    Sticker(Value),
     /// A redaction of this event.
     Redact(String),
 }
@@ -64,6 +66,10 @@ pub fn events(kind: &Kind, ghosts: &Ghosts) -> Vec<Wire> {
         Kind::Retract { target: target @ Target { id: Some(_), .. } }
         | Kind::Moderate { target: target @ Target { id: Some(_), .. }, .. } => {
             target.id.iter().chain(&target.parts).map(|id| Wire::Redact(id.to_string())).collect()
+        }
+        Kind::Location { uri, text } => {
+            let body = text.clone().unwrap_or_else(|| uri.clone());
+            vec![Wire::Message(json!({ "msgtype": "m.location", "body": body, "geo_uri": uri }))]
         }
         _ => Vec::new(),
     }
@@ -199,7 +205,7 @@ mod tests {
                     assert!(content.to_string().len() < 60_000);
                     (content["body"].as_str().unwrap().len(), content["formatted_body"].is_string())
                 }
-                Wire::Redact(_) => (0, false),
+                Wire::Sticker(_) | Wire::Redact(_) => (0, false),
             })
             .collect();
         // Nothing is lost of what does not fit in one event, but its marks.
@@ -265,7 +271,7 @@ mod tests {
             .iter()
             .map(|part| match part {
                 Wire::Message(content) => content["body"].as_str().unwrap(),
-                Wire::Redact(_) => "",
+                Wire::Sticker(_) | Wire::Redact(_) => "",
             })
             .collect();
         assert_eq!(joined, body);

@@ -1,12 +1,14 @@
 //! From settings to meaning. Every fault is found in one pass, each with where it is and how to mend it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portway_bridges::api::Descriptor;
 
 use super::load::{self, Setting, Source};
 use super::{Config, ConfigFaults, NetworkConfig, Secret, keys, units};
 use crate::command::{Policy, Registration};
+use crate::media::guard::Allow;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::transport;
@@ -125,9 +127,11 @@ impl Reader {
             xmpp_server: None,
             store_url: self.text("store", "url"),
             http_listen: ([127, 0, 0, 1], 8090).into(),
-            http_public_url: self.text("http", "public_url"),
-            media_max_size: 0,
-            media_fetch_allow: self.list("media", "fetch_allow"),
+            http_public_url: self.public_url(),
+            media_max_size: self.size("media", "max_size"),
+            media_fetch_allow: self.fetch_allow(),
+            media_cache: self.size("media", "cache"),
+            media_expiry: self.expiry(),
             user_rate: self.number("limits", "user_rate", 0..=1_000_000),
             user_burst: self.number("limits", "user_burst", 1..=1_000_000_000),
             user_people: self.number("limits", "user_people", 0..=1_000_000),
@@ -163,12 +167,7 @@ impl Reader {
             }
             (Err(_), None) => {}
         }
-        let size = self.text("media", "max_size");
-        match (units::size(&size), self.find("media", "max_size")) {
-            (Ok(size), _) => config.media_max_size = size,
-            (Err(error), Some(n)) => self.fault(n, &error),
-            (Err(_), None) => {}
-        }
+        config.warnings.extend(self.unreachable_files(&config.http_public_url));
         config.networks = self.networks();
         config
     }
@@ -284,6 +283,69 @@ impl Reader {
             }
         }
         uris
+    }
+
+    fn size(&mut self, section: &str, key: &str) -> u64 {
+        let size = units::size(&self.text(section, key));
+        size.unwrap_or_else(|error| {
+            self.fault_at(section, key, &error);
+            0
+        })
+    }
+
+    fn expiry(&mut self) -> Duration {
+        let expiry = units::duration(&self.text("media", "expiry")).and_then(|expiry| {
+            let long = expiry >= Duration::from_secs(3600);
+            long.then_some(expiry).ok_or_else(|| "must be at least \"1h\"".to_owned())
+        });
+        expiry.unwrap_or_else(|error| {
+            self.fault_at("media", "expiry", &error);
+            Duration::from_secs(3600)
+        })
+    }
+
+    fn fetch_allow(&mut self) -> Allow {
+        let (allow, bad) = Allow::read(&self.list("media", "fetch_allow"));
+        for text in bad {
+            self.fault_at(
+                "media",
+                "fetch_allow",
+                &format!("“{text}” is neither a host name nor a network such as 10.0.0.0/8"),
+            );
+        }
+        allow
+    }
+
+    fn public_url(&mut self) -> String {
+        let url = self.text("http", "public_url");
+        let good = url.parse::<http::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.query().is_none()
+        });
+        if !good || url.contains(['"', '\'', '<', '>', '#']) {
+            self.fault_at(
+                "http",
+                "public_url",
+                &format!("“{url}” is no URL; write it as \"https://files.example.org\""),
+            );
+        }
+        url.trim_end_matches('/').to_owned()
+    }
+
+    /// What is wrong with where files are said to be, if users' clients cannot get them from there.
+    fn unreachable_files(&self, url: &str) -> Option<String> {
+        let uri: http::Uri = url.parse().ok()?;
+        let host = uri.host()?.trim_matches(['[', ']']);
+        if transport::is_loopback(host) {
+            return Some(format!(
+                "http.public_url: {url} is this machine itself, so users on other machines get no files; set it to a URL that \
+                 their clients reach, such as \"https://files.example.org\""
+            ));
+        }
+        (uri.scheme_str() == Some("http")).then(|| {
+            format!("http.public_url: {url} is not encrypted, and many clients show no files from there; use https://")
+        })
     }
 
     fn jids(&mut self, key: &str) -> Vec<Jid> {

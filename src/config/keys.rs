@@ -113,7 +113,7 @@ pub const KEYS: &[Key] = &[
         default: Some("\"127.0.0.1:8090\""),
         example: "\"127.0.0.1:8090\"",
         secret: false,
-        doc: "Where /live, /ready, /metrics and /doctor are served.",
+        doc: "Where /live, /ready, /metrics, /doctor and /media are served.",
     },
     Key {
         section: "http",
@@ -121,7 +121,7 @@ pub const KEYS: &[Key] = &[
         default: Some("\"http://127.0.0.1:8090\""),
         example: "\"http://127.0.0.1:8090\"",
         secret: false,
-        doc: "How users' clients reach that listener. Nothing uses it before files are carried.",
+        doc: "How users' clients reach /media on that listener: begins every URL of a file. An https:// URL, with a proxy in front that passes /media/ on; many clients fetch nothing else.",
     },
     Key {
         section: "media",
@@ -129,7 +129,7 @@ pub const KEYS: &[Key] = &[
         default: Some("\"100MiB\""),
         example: "\"100MiB\"",
         secret: false,
-        doc: "The largest file, both directions. Nothing uses it before files are carried.",
+        doc: "The largest file, both directions.",
     },
     Key {
         section: "media",
@@ -137,7 +137,23 @@ pub const KEYS: &[Key] = &[
         default: Some("[]"),
         example: "[]",
         secret: false,
-        doc: "Hosts or networks that our fetches may reach although they are private. Nothing uses it before files are carried.",
+        doc: "Hosts (\"upload.internal\") or networks (\"10.0.0.0/8\") that our fetches of users' uploads may reach although they are private; hosts of this list also without TLS and on any port.",
+    },
+    Key {
+        section: "media",
+        name: "cache",
+        default: Some("\"1GiB\""),
+        example: "\"1GiB\"",
+        secret: false,
+        doc: "How much disk below data_dir files of the networks may take; what was read longest ago goes first.",
+    },
+    Key {
+        section: "media",
+        name: "expiry",
+        default: Some("\"30d\""),
+        example: "\"30d\"",
+        secret: false,
+        doc: "How long the URL of a file holds, at least an hour.",
     },
     Key {
         section: "limits",

@@ -12,10 +12,12 @@ pub mod units;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use self::load::{Setting, Source};
 pub use self::secret::Secret;
 use crate::command::{Policy, Registration};
+use crate::media::guard::Allow;
 use crate::xmpp::jid::Jid;
 use crate::xmpp::stanza::Domain;
 
@@ -48,8 +50,12 @@ pub struct Config {
     pub http_public_url: String,
     /// The largest file in bytes.
     pub media_max_size: u64,
-    /// Hosts that our fetches may reach although they are private.
-    pub media_fetch_allow: Vec<String>,
+    /// Hosts and networks that our fetches may reach although they are private.
+    pub media_fetch_allow: Allow,
+    /// How many bytes of files are kept on disk.
+    pub media_cache: u64,
+    /// How long the URL of a file holds.
+    pub media_expiry: Duration,
     /// Stanzas a second that one user may send to one network; 0 means no limit.
     pub user_rate: u32,
     /// Stanzas that one user may send at once.

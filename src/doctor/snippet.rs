@@ -99,22 +99,19 @@ pub fn items(kind: Server, components: &[&str], server: &str) -> String {
     )
 }
 
-/// A service for files that takes ours.
-pub fn upload(kind: Server, components: &[&str], server: &str) -> String {
-    let quoted: Vec<String> = components.iter().map(|name| format!("\"{name}\"")).collect();
+/// A service for files of users.
+pub fn upload(kind: Server, server: &str) -> String {
     kind.choose(
-        &format!(
-            "Component \"upload.{server}\" \"http_file_share\"\n\thttp_file_share_access = {{ {} }}",
-            quoted.join("; ")
-        ),
-        &format!(
-            "{}access_rules:\n  upload:\n    - allow: local\n    - allow: portway\nmodules:\n  mod_http_upload:\n    \
-             access: upload\n    put_url: \"https://@HOST@:5443/upload\"\n# and at the listener ejabberd_http of that port:\n\
-             #   request_handlers:\n#     /upload: mod_http_upload",
-            acl(components)
-        ),
+        &format!("Component \"upload.{server}\" \"http_file_share\""),
+        "modules:\n  mod_http_upload: {}\n# and in listen, under the request_handlers of ejabberd_http:\n#   /upload: mod_http_upload",
         "# install the plugin HTTP File Upload",
     )
+}
+
+/// That files may be fetched from a host although it is private.
+pub fn fetch_allow(allowed: &[String], host: &str) -> String {
+    let all: Vec<String> = allowed.iter().map(String::as_str).chain([host]).map(|host| format!("{host:?}")).collect();
+    format!("[media]\nfetch_allow = [{}]", all.join(", "))
 }
 
 /// The name by which ejabberd's rules call us.

@@ -1,5 +1,6 @@
 //! The XMPP server: the handshake, and what it says once we are in.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portway_bridges::api::Finding;
@@ -8,7 +9,9 @@ use super::Tools;
 use super::snippet::{self, Server};
 use crate::clock::Clock;
 use crate::config::{Config, NetworkConfig};
+use crate::media::guard;
 use crate::xmpp::iq::ns;
+use crate::xmpp::jid::Jid;
 use crate::xmpp::roster::privilege::{Grants, Privileges};
 use crate::xmpp::stanza::Domain;
 use crate::xmpp::stream::{DownReason, Limits, Link, LinkConfig, Timers, Tls, TlsFault};
@@ -47,7 +50,14 @@ pub async fn look(config: &Config, network: &NetworkConfig, tools: &Tools<'_>) -
     };
     let place = format!("{}:{}", config.xmpp_host, config.xmpp_port);
     let mut findings = vec![Finding::ok("handshake", format!("{place} takes us for {}", network.component.as_str()))];
-    let around = Around { config, server: &server, component: &network.component, clock: &tools.clock };
+    let around = Around {
+        config,
+        server: &server,
+        component: &network.component,
+        clock: &tools.clock,
+        names: tools.dns.is_some(),
+        patience: tools.patience,
+    };
     findings.extend(around.look(visit.questions(), || visit.granted()).await);
     visit.end().await;
     findings
@@ -73,7 +83,7 @@ pub async fn attached(
     let mut findings =
         vec![Finding::ok("handshake", format!("the gateway that runs is connected to {place} as {component}"))];
     let questions = Questions::new(link.clone(), &server, patience);
-    let around = Around { config, server: &server, component: &network.component, clock };
+    let around = Around { config, server: &server, component: &network.component, clock, names: true, patience };
     findings.extend(around.look(&questions, || privileges.of(server.as_str())).await);
     findings
 }
@@ -84,6 +94,10 @@ struct Around<'a> {
     server: &'a Domain,
     component: &'a Domain,
     clock: &'a Clock,
+    /// Whether names are looked up.
+    names: bool,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 impl Around<'_> {
@@ -124,17 +138,7 @@ impl Around<'_> {
                         Finding::warn("disco-items", text).fix(snippet::items(kind, &components, name))
                     }
                 });
-                let upload = match questions.upload_service(&items).await {
-                    None => Err(format!("{name} has no service for files (XEP-0363)")),
-                    Some(service) => match questions.slot(&service).await {
-                        Ok(()) => Ok(format!("{service} gives us slots for files")),
-                        Err(why) => Err(format!("{service} gives us no slot for a file: {why}")),
-                    },
-                };
-                findings.push(match upload {
-                    Ok(text) => Finding::ok("upload", text),
-                    Err(text) => Finding::warn("upload", text).fix(snippet::upload(kind, &components, name)),
-                });
+                findings.extend(self.files(questions, &items, kind).await);
             }
         }
         if let Some(theirs) = theirs {
@@ -146,6 +150,53 @@ impl Around<'_> {
             });
         }
         findings
+    }
+
+    /// Whether users have a place for files, and whether we may fetch them from there.
+    async fn files(&self, questions: &Questions, items: &[Jid], kind: Server) -> Vec<Finding> {
+        let config = self.config;
+        let Some(service) = questions.upload_service(items).await else {
+            let text = format!("{} has no service for files (XEP-0363), so users can send none", self.server.as_str());
+            return vec![Finding::warn("upload", text).fix(snippet::upload(kind, self.server.as_str()))];
+        };
+        let url = match questions.slot(&service).await {
+            Ok(url) => url,
+            // That is how it should be: what we serve, we serve ourselves.
+            Err(why) => {
+                let text = format!("{service} takes files of users; where it has them it tells nobody else ({why})");
+                return vec![Finding::ok("upload", text)];
+            }
+        };
+        let taken = Finding::ok("upload", format!("{service} takes files"));
+        let warn = |host: &str, why: &dyn std::fmt::Display| {
+            let text =
+                format!("files of users are at {host}, and are not fetched from there: {why}; they arrive as links");
+            Finding::warn("fetch", text).fix(snippet::fetch_allow(config.media_fetch_allow.texts(), host))
+        };
+        let target = match guard::target(&url, &config.media_fetch_allow) {
+            Ok(target) => target,
+            Err(why) => {
+                let host =
+                    url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+                return vec![taken, warn(&host, &why)];
+            }
+        };
+        let addresses: Vec<IpAddr> = match (target.host.parse(), self.names) {
+            (Ok(address), _) => vec![address],
+            // As a fetch looks it up: what the system knows besides DNS counts.
+            (Err(_), true) => {
+                let looking = tokio::net::lookup_host((target.host.as_str(), 0));
+                let found = tokio::time::timeout(self.patience, looking).await;
+                found.ok().and_then(Result::ok).into_iter().flatten().map(|found| found.ip()).collect()
+            }
+            (Err(_), false) => Vec::new(),
+        };
+        let private = addresses.iter().find(|address| !target.may_reach(**address, &config.media_fetch_allow));
+        let fetch = match private {
+            Some(address) => warn(&target.host, &format!("{address} is private")),
+            None => Finding::ok("fetch", format!("files of users are fetched from {}", target.host)),
+        };
+        vec![taken, fetch]
     }
 
     /// All our components on this server.

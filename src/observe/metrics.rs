@@ -54,6 +54,43 @@ struct Of {
     network: Arc<str>,
 }
 
+/// What became of a request for a file, or of a fetch of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MediaOutcome {
+    /// It was on our disk.
+    Hit,
+    /// It was fetched from its network.
+    Fetched,
+    /// It was to be fetched from its network, and could not.
+    Failed,
+    /// The URL is none of ours, or over.
+    Unknown,
+    /// It was fetched from the web for a network.
+    Taken,
+    /// It was to be fetched from the web for a network, and was refused or could not.
+    Refused,
+}
+
+impl EncodeLabelValue for MediaOutcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        match self {
+            Self::Hit => "hit",
+            Self::Fetched => "fetched",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Taken => "taken",
+            Self::Refused => "refused",
+        }
+        .encode(encoder)
+    }
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MediaOf {
+    outcome: MediaOutcome,
+}
+
 /// The metrics of the process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics(Arc<Table>);
@@ -73,6 +110,8 @@ struct Table {
     link_up: Family<Of, Gauge>,
     reconnects: Family<Of, Gauge>,
     rejected: Family<Of, Gauge>,
+    media: Family<MediaOf, Counter>,
+    media_bytes: Gauge,
 }
 
 /// Seconds from the commit to the acceptance by the other side.
@@ -96,6 +135,8 @@ impl Default for Metrics {
         let link_up = Family::<Of, Gauge>::default();
         let reconnects = Family::<Of, Gauge>::default();
         let rejected = Family::<Of, Gauge>::default();
+        let media = Family::<MediaOf, Counter>::default();
+        let media_bytes = Gauge::default();
         registry.register("events_accepted", "Events committed to the queue", accepted.clone());
         registry.register("events_delivered", "Events that the other side has accepted", delivered.clone());
         registry.register("delivery_retries", "Deliveries that failed for now", retries.clone());
@@ -109,6 +150,8 @@ impl Default for Metrics {
         registry.register("link_up", "Whether the component is authenticated", link_up.clone());
         registry.register("link_reconnects", "Connections to the XMPP server after the first", reconnects.clone());
         registry.register("stanzas_rejected", "Stanzas over a limit or unusable", rejected.clone());
+        registry.register("media", "Files that were asked for, by what became of them", media.clone());
+        registry.register("media_cache_bytes", "Bytes of files that are kept on disk", media_bytes.clone());
         Self(Arc::new(Table {
             registry,
             accepted,
@@ -124,6 +167,8 @@ impl Default for Metrics {
             link_up,
             reconnects,
             rejected,
+            media,
+            media_bytes,
         }))
     }
 }
@@ -181,6 +226,16 @@ impl Metrics {
         self.0.link_up.get_or_create(&of).set(i64::from(up));
         self.0.reconnects.get_or_create(&of).set(i64::try_from(reconnects).unwrap_or(i64::MAX));
         self.0.rejected.get_or_create(&of).set(i64::try_from(rejected).unwrap_or(i64::MAX));
+    }
+
+    /// What became of a request for a file, or of a fetch of one.
+    pub fn media(&self, outcome: MediaOutcome) {
+        self.0.media.get_or_create(&MediaOf { outcome }).inc();
+    }
+
+    /// How many bytes of files are kept.
+    pub fn media_bytes(&self, bytes: u64) {
+        self.0.media_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// All metrics in the OpenMetrics text format.

@@ -44,6 +44,9 @@ pub struct Meta {
     /// The `id` of the stanza: of the one that came, or of the one that this is about (receipts, failures). An event
     /// from a network has none; its stanza's `id` is the network's id of the item.
     pub id: Option<String>,
+    /// Which event of its stanza this is: a stanza with several files is several events, with one `id`. Zero is the first
+    /// one, which answers to the `id`.
+    pub part: u32,
     /// The origin-id (XEP-0359) that came with it.
     pub origin_id: Option<String>,
     /// The id that the network gave to it, where it is known; it is also the stable stanza-id in rooms.

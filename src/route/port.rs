@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use portway_bridges::api::{
-    Accepted, Adapter, Availability, BoxFuture, Chat, Closed, CorePort, EventId, Inbound, InboxId, InboxItem, ItemId,
-    Kind, Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId, Whereabouts,
+    Accepted, Adapter, Availability, BoxFuture, Chat, Closed, Content, CorePort, EventId, Failure, Inbound, InboxId,
+    InboxItem, ItemId, Kind, Membership, PersonId, RoomId, Sentence, Submission, Timestamp, UserId, Whereabouts,
 };
 use tokio::sync::Semaphore;
 use tracing::debug;
@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::command::House;
 use crate::command::house::Policy;
 use crate::identity::{Access, Directory, Rules};
+use crate::media::Fetcher;
 use crate::observe::Metrics;
 use crate::store::{Direction, NewBatch, Store, StoreError};
 use crate::text::Catalogue;
@@ -46,6 +47,8 @@ pub struct Port {
     pub directory: Arc<Directory>,
     /// The faces.
     pub faces: Faces,
+    /// Gets files from the web.
+    pub fetcher: Fetcher,
     /// The sentences.
     pub texts: Arc<Catalogue>,
     /// The metrics.
@@ -136,6 +139,10 @@ impl CorePort for Port {
 
     fn original(&self, event: EventId) -> BoxFuture<'_, Result<Option<Vec<u8>>, Closed>> {
         async move { self.store.original(event).await.map_err(closed) }.boxed()
+    }
+
+    fn fetch<'a>(&'a self, url: &'a str) -> BoxFuture<'a, Result<Content, Failure>> {
+        self.fetcher.fetch(url).boxed()
     }
 
     fn allows(&self, user: &UserId) -> bool {

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::deliver::{Delivery, Parts};
-use super::item::{Item, Speaker};
+use super::item::{Item, Meta, Speaker};
 use super::lane::Lanes;
 use super::outbox::Outbox;
 use super::said::{self, Said};
@@ -243,7 +243,7 @@ impl Router {
             speaker: Speaker::Gateway,
             at: self.0.clock.now(),
             kind: Kind::Failed(Failed { event: message.id, condition, sentence, still_trying: false }),
-            meta: super::item::Meta::default(),
+            meta: Meta::default(),
         };
         let mut row = event::to_network(&self.0.network, &item);
         row.dedupe = Some(format!("bounce/{}", message.id));
@@ -286,7 +286,7 @@ impl Router {
                     }
                 }
             }
-            let events: Vec<NewEvent> = items.iter().map(|item| event::to_network(&network, item)).collect();
+            let events = items.iter().map(|item| event::to_network(&network, item)).collect();
             match self.0.store.commit(NewBatch { events, ..NewBatch::default() }).await {
                 Ok(result) => {
                     for committed in &result.events {

@@ -3,8 +3,9 @@
 use portway_bridges::api::{Chat, ItemId, Kind, Target, UserId};
 
 use super::item::{Item, Speaker};
-use super::key;
+use super::{event, key};
 use crate::store::{Direction, Message, Store, StoreError};
+use crate::xmpp::file::CAPTION;
 
 /// How many edits of edits are followed to the message that was said first.
 const STEPS: usize = 64;
@@ -33,6 +34,17 @@ impl Place<'_> {
             found = earlier;
         }
         Ok(found)
+    }
+
+    /// What the network calls the further events that one stanza with several files has become.
+    async fn further(&self, first: &Message) -> Result<Vec<String>, StoreError> {
+        let mut ids = Vec::new();
+        let Some(own) = first.source_ids.first() else { return Ok(ids) };
+        for part in 1.. {
+            let Some(found) = self.find(&ItemId::new(&event::part_id(own, part))).await? else { break };
+            ids.extend(found.remote_ids);
+        }
+        Ok(ids)
     }
 }
 
@@ -74,6 +86,8 @@ pub fn has(kind: &Kind) -> bool {
 pub async fn for_network(store: &Store, network: &str, item: &Item, kind: &mut Kind) -> Result<(), StoreError> {
     let place = Place { store, network, chat: key::chat(&item.chat) };
     let (edit, read) = (matches!(kind, Kind::Edit { .. }), matches!(kind, Kind::Displayed { .. }));
+    // In a room each file has become a message of its own.
+    let whole = matches!((&*kind, &item.chat), (Kind::Retract { .. }, Chat::Direct { .. }));
     for (n, target) in of(kind).into_iter().enumerate() {
         let Some(id) = target.id.take() else { continue };
         let Some(found) = place.find(&id).await? else { continue };
@@ -85,6 +99,10 @@ pub async fn for_network(store: &Store, network: &str, item: &Item, kind: &mut K
             continue;
         }
         let ids = match found.direction {
+            Direction::ToNetwork if whole => {
+                let further = place.further(&found).await?;
+                found.remote_ids.into_iter().chain(further).collect()
+            }
             Direction::ToNetwork => found.remote_ids,
             Direction::ToXmpp => found.source_ids.into_iter().take(1).collect(),
         };
@@ -170,6 +188,11 @@ pub async fn for_xmpp(store: &Store, network: &str, item: &mut Item) -> Result<(
             (Direction::ToNetwork, false) => found.remote_ids.first(),
         };
         target.id = id.map(|id| ItemId::new(id)).or_else(|| target.id.take());
+        if retraction && let Some(id) = target.id.clone().filter(|_| found.direction == Direction::ToNetwork) {
+            // In a room the caption of a user's file is a message of its own, too.
+            let caption = ItemId::new(&format!("{id}{CAPTION}"));
+            target.parts = place.find(&caption).await?.map(|_| caption).into_iter().collect();
+        }
     }
     if let Kind::Retract { target } = &kind
         && !direct
@@ -201,5 +224,80 @@ fn by(message: &Message) -> Option<Result<portway_bridges::api::PersonId, UserId
     match message.direction {
         Direction::ToNetwork => UserId::parse(&message.sender).ok().map(Err),
         Direction::ToXmpp => key::read_person(&message.sender).map(Ok),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use portway_bridges::api::{EventId, File, PersonId, RoomId, Text, Timestamp};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::route::item::Meta;
+    use crate::store::{NewBatch, NewEvent, Settle};
+
+    async fn store() -> Store {
+        Store::open("sqlite::memory:", std::path::Path::new("."), Clock::system()).await.unwrap()
+    }
+
+    fn item(chat: Chat, part: u32, kind: Kind) -> Item {
+        Item {
+            chat,
+            speaker: Speaker::User { id: UserId::parse("juliet@capulet.lit").unwrap(), name: None },
+            at: Timestamp(0),
+            kind,
+            meta: Meta { id: Some("m1".into()), part, ..Meta::default() },
+        }
+    }
+
+    fn file(name: &str) -> Kind {
+        let file = File { name: name.into(), caption: Some(Text::plain("look")), ..File::default() };
+        Kind::File(Box::new(file))
+    }
+
+    async fn commit(store: &Store, row: NewEvent) -> EventId {
+        store.commit(NewBatch { events: vec![row], ..NewBatch::default() }).await.unwrap().events[0].id
+    }
+
+    fn ids(target: &Target) -> Vec<&str> {
+        target.id.iter().chain(&target.parts).map(ItemId::as_str).collect()
+    }
+
+    #[tokio::test]
+    async fn f5_who_takes_a_message_back_takes_back_all_its_files() {
+        let (store, network): (_, Arc<str>) = (store().await, "net".into());
+        let person = PersonId::new("alice", "hs").unwrap();
+        let chat = Chat::Direct { user: UserId::parse("juliet@capulet.lit").unwrap(), person };
+        for (part, remote) in [(0, "$e1"), (1, "$e2"), (2, "$e3")] {
+            let id = commit(&store, event::to_network(&network, &item(chat.clone(), part, file(remote)))).await;
+            let outcome = Settle::Done { id, ids: vec![remote.to_owned()] };
+            store.settle(vec![outcome], Vec::new()).await.unwrap();
+        }
+        for (named, expected) in [("m1", vec!["$e1", "$e2", "$e3"]), ("m1/file-2", vec!["$e2"])] {
+            let mut kind = Kind::Retract { target: Target::by_id(named) };
+            let back = item(chat.clone(), 0, kind.clone());
+            for_network(&store, &network, &back, &mut kind).await.unwrap();
+            let Kind::Retract { target } = &kind else { panic!("{kind:?}") };
+            assert_eq!(ids(target), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn f4_in_a_room_the_caption_of_a_user_s_file_goes_with_it() {
+        let (store, network): (_, Arc<str>) = (store().await, "net".into());
+        let chat = Chat::Room(RoomId::id("r", None).unwrap());
+        let said = item(chat.clone(), 0, file("a.png"));
+        let id = commit(&store, event::to_network(&network, &said)).await;
+        let reflection = event::accepted(&network, &said, Some("$e1")).unwrap();
+        let outcome = Settle::Done { id, ids: vec!["$e1".to_owned()] };
+        store.settle(vec![outcome], vec![reflection]).await.unwrap();
+        for named in ["m1", "$e1", "$e1-caption"] {
+            let mut back = item(chat.clone(), 0, Kind::Retract { target: Target::by_id(named) });
+            for_xmpp(&store, &network, &mut back).await.unwrap();
+            let Kind::Retract { target } = &back.kind else { panic!("{back:?}") };
+            assert_eq!(ids(target), ["$e1", "$e1-caption"], "{named}");
+        }
     }
 }

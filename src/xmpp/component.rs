@@ -19,6 +19,7 @@ use super::about::About;
 use super::doors::{Doors, Voice};
 use super::error::{self, ErrorType};
 use super::face::Faces;
+use super::file::Linking;
 use super::from_stanza::{self, Parsed};
 use super::jid::Jid;
 use super::muc::Muc;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub doors: Arc<Doors>,
     /// The sentences.
     pub texts: Arc<Catalogue>,
+    /// How files get their URLs.
+    pub linking: Linking,
     /// What the gateway says of itself.
     pub about: Arc<About>,
     /// The metrics.
@@ -283,7 +286,7 @@ impl Component {
             // Nothing that this network could show; it must not end the wait of lines for one another.
             Parsed::Event { kind: Kind::Displayed { .. }, .. }
                 if !parts.adapter.capabilities(Some(&chat)).displayed => {}
-            Parsed::Event { kind, origin_id, receipt, nick } => {
+            Parsed::Event { kind, more, origin_id, receipt, nick } => {
                 match parts.newcomers.too_many(&user, &person).await {
                     Ok(None) => {}
                     Ok(Some(wait)) => {
@@ -316,7 +319,14 @@ impl Component {
                     None => parts.doors.chosen_name(&user).await,
                 };
                 let speaker = Speaker::User { id: user, name };
-                parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
+                let kinds: Vec<Kind> = std::iter::once(kind).chain(more).collect();
+                let last = kinds.len() - 1;
+                for ((part, n), kind) in (0..).zip(0..).zip(kinds) {
+                    // The receipt says that all of it has arrived, and a chat's events arrive in order.
+                    let meta = Meta { part, receipt: meta.receipt && n == last, ..meta.clone() };
+                    let (chat, speaker) = (chat.clone(), speaker.clone());
+                    parts.router.accept(Item { chat, speaker, at: parts.clock.now(), kind, meta }).await;
+                }
             }
             Parsed::Typing(active) => {
                 parts.router.writing(&chat, active);
@@ -423,7 +433,8 @@ impl XmppSide for Component {
         match &item.chat {
             Chat::Direct { user, .. } => {
                 let features = self.shows(user, &item.kind);
-                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now, features };
+                let (domain, texts, linking) = (&parts.domain, &*parts.texts, &parts.linking);
+                let context = to_stanza::Context { domain, texts, linking, now, features };
                 match &item.speaker {
                     Speaker::User { id: user, .. } => {
                         roster::own::render(item, id, &context, self.0.roster.privileges.of(user.host()).as_ref())
@@ -445,12 +456,9 @@ impl XmppSide for Component {
 
     fn say(&self, id: EventId, said: &Said) -> Vec<OutStanza> {
         let parts = &self.0.parts;
-        let context = to_stanza::Context {
-            domain: &parts.domain,
-            texts: &parts.texts,
-            now: parts.clock.now(),
-            features: Features::default(),
-        };
+        let (domain, texts, linking) = (&parts.domain, &*parts.texts, &parts.linking);
+        let (now, features) = (parts.clock.now(), Features::default());
+        let context = to_stanza::Context { domain, texts, linking, now, features };
         to_stanza::said(said, id, &context)
     }
 
@@ -476,8 +484,9 @@ impl XmppSide for Component {
         let parts = &self.0.parts;
         match &item.chat {
             Chat::Direct { .. } => {
+                let (domain, texts, linking) = (&parts.domain, &*parts.texts, &parts.linking);
                 let (now, features) = (parts.clock.now(), Features::default());
-                let context = to_stanza::Context { domain: &parts.domain, texts: &parts.texts, now, features };
+                let context = to_stanza::Context { domain, texts, linking, now, features };
                 for stanza in to_stanza::direct(item, EventId(0), &context) {
                     self.send(&stanza, Priority::Normal);
                 }

@@ -2,11 +2,11 @@
 //! (forwarded, carbons, delay, stanza-id, occupant-id) are not looked at.
 
 use minidom::Element;
-use portway_bridges::api::{Condition, File, ItemId, Kind, Sentence, Text};
+use portway_bridges::api::{Condition, ItemId, Kind, Sentence, Target, Text};
 
 use super::calls::Call;
 use super::stanza::{NS_CLIENT, Stanza};
-use super::{error, relation, rich, xml};
+use super::{error, file, relation, rich, xml};
 
 /// Namespaces that are read here.
 pub mod ns {
@@ -46,6 +46,8 @@ pub enum Parsed {
     Event {
         /// What.
         kind: Kind,
+        /// What else one stanza says, in order behind it: its further files, each an event of its own.
+        more: Vec<Kind>,
         /// The origin-id (XEP-0359).
         origin_id: Option<String>,
         /// Whether a receipt is asked for (XEP-0184).
@@ -93,7 +95,8 @@ pub fn message(stanza: &Stanza) -> Parsed {
         Ok(relation) => relation,
         Err(relation::TooMuch) => return Parsed::Refuse(Condition::PolicyViolation, Sentence::new("core.too-big")),
     };
-    let kind = match relation.or_else(|| content(stanza)) {
+    let mut kinds = relation.map_or_else(|| content(stanza), |kind| vec![kind]).into_iter();
+    let kind = match kinds.next() {
         Some(kind) => kind,
         None => return chat_state(stanza).map_or(Parsed::Ignore, Parsed::Typing),
     };
@@ -101,6 +104,7 @@ pub fn message(stanza: &Stanza) -> Parsed {
     let nick = stanza.child("nick", ns::NICK).map(Element::text).filter(|nick| !nick.trim().is_empty());
     Parsed::Event {
         kind,
+        more: kinds.collect(),
         origin_id: origin_id.filter(|id| !id.is_empty()).map(str::to_owned),
         receipt: stanza.child("request", ns::RECEIPTS).is_some(),
         nick,
@@ -122,18 +126,25 @@ fn encryption(stanza: &Stanza) -> Option<String> {
     Some(named.attr("name").filter(|name| !name.is_empty()).unwrap_or("end-to-end").to_owned())
 }
 
-fn content(stanza: &Stanza) -> Option<Kind> {
-    let (body, lang) = body(stanza)?;
-    if let Some(url) = stanza.child("x", ns::OOB).and_then(|oob| oob.get_child("url", ns::OOB)).map(Element::text)
-        && url.trim() == body.trim()
-    {
-        return Some(Kind::File(Box::new(File {
-            name: file_name(url.trim()),
-            url: Some(url.trim().to_owned()),
-            ..File::default()
-        })));
-    }
+fn content(stanza: &Stanza) -> Vec<Kind> {
+    let body = body(stanza);
     let reply = stanza.child("reply", ns::REPLY).and_then(|reply| relation::target(reply.attr("id")));
+    let thread = stanza.child("thread", NS_CLIENT).map(Element::text).filter(|thread| !thread.is_empty());
+    let thread = thread.map(|thread| ItemId::new(&thread));
+    let replace = stanza.child("replace", ns::CORRECT);
+    if replace.is_none()
+        && let Some(place) = file::read::place(stanza, body.as_ref().map(|(body, _)| body.as_str()))
+    {
+        return vec![place];
+    }
+    let said = body.as_ref().map(|(body, _)| relation::without_fallback(stanza, body, &[ns::REPLY, file::ns::SFS]));
+    let found = file::read::files(stanza, said.as_deref().unwrap_or_default());
+    // A file that replaces another one is sent anew.
+    if !found.files.is_empty() {
+        let lang = body.as_ref().and_then(|(_, lang)| lang.clone());
+        return with_files(found, lang, reply, thread);
+    }
+    let Some((body, lang)) = body else { return Vec::new() };
     let cut = if reply.is_some() { relation::quoted(stanza, &body) } else { Vec::new() };
     let text = Text {
         subject: stanza
@@ -142,17 +153,44 @@ fn content(stanza: &Stanza) -> Option<Kind> {
             .map(|subject| clean(&subject))
             .filter(|s| !s.is_empty()),
         reply,
-        thread: stanza
-            .child("thread", NS_CLIENT)
-            .map(Element::text)
-            .filter(|thread| !thread.is_empty())
-            .map(|thread| ItemId::new(&thread)),
+        thread,
         ..rich::read(stanza, &body, lang.as_deref(), &cut)
     };
-    match stanza.child("replace", ns::CORRECT) {
-        Some(replace) => Some(Kind::Edit { target: relation::target(replace.attr("id"))?, new: text }),
-        None => Some(Kind::Text(text)),
+    match replace {
+        Some(replace) => {
+            relation::target(replace.attr("id")).map(|target| Kind::Edit { target, new: text }).into_iter().collect()
+        }
+        None => vec![Kind::Text(text)],
     }
+}
+
+/// Files, the first one with what the message relates to, the last one with what was said beside them.
+fn with_files(
+    found: file::read::Found,
+    lang: Option<String>,
+    reply: Option<Target>,
+    thread: Option<ItemId>,
+) -> Vec<Kind> {
+    let mut files = found.files;
+    for file in &mut files {
+        file.thread.clone_from(&thread);
+    }
+    if let Some(first) = files.first_mut() {
+        first.reply = reply;
+    }
+    if let Some(last) = files.last_mut()
+        && !found.text.is_empty()
+    {
+        let text = clean(&found.text);
+        // A description that the file has of its own goes before.
+        let body = last
+            .caption
+            .take()
+            .filter(|own| own.body != text)
+            .map_or(text.clone(), |own| format!("{}\n{text}", own.body));
+        last.caption = Some(Text { lang, ..Text::plain(body) });
+    }
+    files.into_iter().map(|file| Kind::File(Box::new(file))).collect()
 }
 
 /// The body in the stanza's own language, else the one without a language, else the first, with its language.
@@ -173,13 +211,6 @@ fn chat_state(stanza: &Stanza) -> Option<bool> {
     Some(state.name() == "composing")
 }
 
-/// The last part of a URL's path, as a person reads it.
-fn file_name(url: &str) -> String {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    let name = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(path);
-    clean(name).chars().take(200).collect()
-}
-
 /// Text without control characters other than tab and line feed; line ends are `\n`.
 #[must_use]
 pub fn clean(text: &str) -> String {
@@ -195,7 +226,7 @@ pub fn clean(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use portway_bridges::api::{Style, Target};
+    use portway_bridges::api::{File, FileForm, Style};
 
     use super::*;
 
@@ -254,7 +285,9 @@ mod tests {
             (
                 "<message><body>https://x/a%20b.png</body><x xmlns='jabber:x:oob'><url>https://x/a%20b.png</url></x></message>",
                 Kind::File(Box::new(File {
-                    name: "a%20b.png".into(),
+                    name: "a b.png".into(),
+                    form: FileForm::Image,
+                    media_type: Some("image/png".into()),
                     url: Some("https://x/a%20b.png".into()),
                     ..File::default()
                 })),

@@ -16,6 +16,8 @@ use super::address;
 use super::error::{self, ErrorType, usual_type};
 use super::face::Faces;
 use super::face::serve::is_about_a_face;
+use super::file;
+use super::from_stanza::ns as message_ns;
 use super::rich;
 use super::roster::last::{self, NS_LAST};
 use super::stanza::{NS_CLIENT, OurJid, OutStanza, Stanza, StanzaKind};
@@ -42,11 +44,12 @@ pub mod ns {
 const DEVICE_LISTS: [&str; 2] = ["eu.siacs.conversations.axolotl.devicelist", "urn:xmpp:omemo:2:devices"];
 
 /// What a contact's client can do: what is truly carried. All contacts say the same, so that one hash serves them all.
-const CONTACT_FEATURES: [&str; 18] = [
+const CONTACT_FEATURES: [&str; 20] = [
     ns::CAPS,
     "http://jabber.org/protocol/chatstates",
     ns::DISCO_INFO,
     NS_LAST,
+    message_ns::OOB,
     "urn:xmpp:chat-markers:0",
     "urn:xmpp:message-correct:0",
     "urn:xmpp:message-retract:1",
@@ -55,6 +58,7 @@ const CONTACT_FEATURES: [&str; 18] = [
     "urn:xmpp:reactions:0",
     "urn:xmpp:receipts",
     "urn:xmpp:reply:0",
+    file::ns::SFS,
     ns::VCARD,
     rich::ns::STYLING,
     rich::ns::MARKUP,

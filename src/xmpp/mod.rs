@@ -1,7 +1,7 @@
 //! The XMPP side: the only place that builds or reads XML.
 //!
 //! [`stream`] is the connection. [`component`] gives each stanza to the part that it is for: [`from_stanza`] reads
-//! messages, [`iq`] answers questions, [`presence`] and [`roster`] are about contacts, [`face`] shows pictures, [`muc`] keeps rooms,
+//! messages, [`file`] what files are in them, [`iq`] answers questions, [`presence`] and [`roster`] are about contacts, [`face`] shows pictures, [`muc`] keeps rooms,
 //! [`doors`] take what is said to the gateway itself, [`about`] is what it says of itself. [`to_stanza`] writes what comes
 //! from networks. [`visit`] looks around for `portway doctor`. [`address`] is the grammar of addresses, [`jid`] and
 //! [`stanza`] are the types underneath.
@@ -16,6 +16,7 @@ pub mod component;
 pub mod doors;
 pub mod error;
 pub mod face;
+pub mod file;
 pub mod form;
 pub mod from_stanza;
 pub mod iq;

@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use minidom::Element;
-use portway_bridges::api::{Kind, Target, Text};
+use portway_bridges::api::{ItemId, Kind, Target, Text};
 
+use super::file::CAPTION;
 use super::from_stanza::ns;
 use super::stanza::{NS_CLIENT, Stanza};
 use super::to_stanza::hint;
@@ -27,7 +28,10 @@ pub fn payloads(kind: &Kind, to: Option<&str>) -> Vec<Element> {
         Kind::Text(Text { reply: Some(target), .. }) => reply(target, to).into_iter().collect(),
         Kind::File(file) => file.reply.iter().filter_map(|target| reply(target, to)).collect(),
         // The words that go with a file change; the file stays.
-        Kind::Edit { target: target @ Target { caption: true, .. }, .. } => reply(target, to).into_iter().collect(),
+        Kind::Edit { target: target @ Target { caption: true, .. }, .. } => match caption(target) {
+            Some(caption) => vec![replace(caption)],
+            None => reply(target, to).into_iter().collect(),
+        },
         Kind::Edit { target: Target { id: Some(id), .. }, .. } => vec![replace(id.as_str())],
         Kind::Reaction { target: Target { id: Some(id), .. }, keys } => {
             let mut reactions = xml::element("reactions", ns::REACTIONS, &[("id", id.as_str())]);
@@ -42,6 +46,13 @@ pub fn payloads(kind: &Kind, to: Option<&str>) -> Vec<Element> {
         }
         _ => Vec::new(),
     }
+}
+
+/// The id of the message that holds the caption of a file, where there is one.
+#[must_use]
+pub fn caption(target: &Target) -> Option<&str> {
+    let caption = format!("{}{CAPTION}", target.id.as_ref()?);
+    target.parts.iter().map(ItemId::as_str).find(|part| *part == caption)
 }
 
 /// That a message replaces another one (XEP-0308).
@@ -87,25 +98,45 @@ pub fn quote(target: &Target) -> Option<(String, Option<Element>)> {
     (!quoted.is_empty()).then_some((quoted, target.id.is_some().then_some(fallback)))
 }
 
-/// What of the body of an answer is a quote for clients without XEP-0461, in code points (XEP-0428).
+/// What of the body of an answer is a quote for clients without XEP-0461, in code points.
 #[must_use]
 pub fn quoted(stanza: &Stanza, body: &str) -> Vec<Range<usize>> {
-    let fallbacks = stanza
-        .element
-        .children()
-        .filter(|child| child.is("fallback", ns::FALLBACK) && child.attr("for") == Some(ns::REPLY))
-        .take(20);
-    let mut ranges = Vec::new();
-    for range in fallbacks.filter_map(|fallback| fallback.get_child("body", ns::FALLBACK)) {
-        let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
-        if let (Some(start), Some(end)) = (number("start"), number("end")) {
-            ranges.push(start..end);
-        }
-    }
+    let ranges = fallbacks(stanza, &[ns::REPLY]);
     let mut chars = body.chars().enumerate();
     let said = chars.any(|(n, c)| !c.is_whitespace() && !ranges.iter().any(|range| range.contains(&n)));
     // A fallback that covers everything would leave silence.
     if said { ranges } else { Vec::new() }
+}
+
+/// The body without what is there for clients that lack one of these features.
+#[must_use]
+pub fn without_fallback(stanza: &Stanza, body: &str, features: &[&str]) -> String {
+    let ranges = fallbacks(stanza, features);
+    body.chars().enumerate().filter(|(n, _)| !ranges.iter().any(|range| range.contains(n))).map(|(_, c)| c).collect()
+}
+
+/// What of the body is there for clients that lack one of these features. Offsets are counted in code points (XEP-0428);
+/// without offsets it is the whole body, but for an answer, which would say nothing then.
+fn fallbacks(stanza: &Stanza, features: &[&str]) -> Vec<Range<usize>> {
+    let fallbacks = stanza.element.children().filter(|child| {
+        child.is("fallback", ns::FALLBACK) && child.attr("for").is_some_and(|feature| features.contains(&feature))
+    });
+    let mut ranges = Vec::new();
+    for fallback in fallbacks.take(20) {
+        let Some(range) = fallback.get_child("body", ns::FALLBACK) else {
+            if fallback.attr("for") != Some(ns::REPLY) {
+                ranges.push(0..usize::MAX);
+            }
+            continue;
+        };
+        let number = |name: &str| range.attr(name).and_then(|text| text.parse::<usize>().ok());
+        match (number("start"), number("end")) {
+            (Some(start), Some(end)) => ranges.push(start..end),
+            (None, None) if fallback.attr("for") != Some(ns::REPLY) => ranges.push(0..usize::MAX),
+            _ => {}
+        }
+    }
+    ranges
 }
 
 /// Reads a target.
@@ -194,6 +225,13 @@ mod tests {
             (
                 Kind::Edit { target: Target { caption: true, ..target() }, new: Text::plain("new") },
                 vec!["<reply xmlns='urn:xmpp:reply:0' id='x' to='a@b'/>"],
+            ),
+            (
+                Kind::Edit {
+                    target: Target { caption: true, parts: vec![ItemId::new("x-caption")], ..target() },
+                    new: Text::plain("new"),
+                },
+                vec!["<replace xmlns='urn:xmpp:message-correct:0' id='x-caption'/>"],
             ),
             (
                 Kind::Reaction { target: target(), keys },

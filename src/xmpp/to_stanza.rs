@@ -8,6 +8,7 @@ use portway_bridges::api::{
 
 use super::address;
 use super::error::{self, ErrorType};
+use super::file::{self, Linking};
 use super::from_stanza::ns;
 use super::jid::Jid;
 use super::rich::{self, Features, Writing};
@@ -25,9 +26,6 @@ pub const RESOURCE: &str = "portway";
 /// The longest body in bytes; what is longer travels as several messages.
 pub const MAX_BODY: usize = 48 << 10;
 
-/// What is added to the id of a file for the message that holds its caption.
-const CAPTION: &str = "-caption";
-
 /// How old a message must be for its time to be said (XEP-0203), in milliseconds.
 const DELAYED: i64 = 10_000;
 
@@ -44,6 +42,8 @@ pub struct Context<'a> {
     pub domain: &'a Domain,
     /// The sentences.
     pub texts: &'a Catalogue,
+    /// How files get their URLs.
+    pub linking: &'a Linking,
     /// The time.
     pub now: Timestamp,
     /// What the reader's client knows of formatted text.
@@ -88,22 +88,30 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             std::iter::once(id).chain(parts).enumerate().map(|(n, part)| chat.retract(n, part.as_str())).collect()
         }
         Kind::Retract { .. } | Kind::Moderate { .. } => chat.notice(say(&Sentence::new("core.retracted"))),
-        Kind::File(file) => match &file.url {
-            Some(url) => {
-                let mut oob = Element::bare("x", ns::OOB);
-                oob.append_child(xml::text("url", ns::OOB, url));
-                let mut stanzas = chat.texts(&Text::plain(url.clone()), &[oob]);
+        Kind::File(file) => match file::shown(file, id, item.at, context.now, context.linking) {
+            Some(shown) => {
+                // Clients show a file only where its URL stands alone: without a quote.
+                let reply = file.reply.clone().map(|target| Target { quote: None, ..target });
+                let body = Text { reply, thread: file.thread.clone(), ..Text::plain(shown.url) };
+                let mut stanzas = chat.texts(&body, &shown.payloads);
                 if let Some(caption) = &file.caption {
-                    let second = format!("{own_id}{CAPTION}");
-                    stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[]));
+                    let second = format!("{own_id}{}", file::CAPTION);
+                    stanzas.extend(Chatting { id: &second, ..chat }.texts(caption, &[file::write::attached(&own_id)]));
                 }
                 stanzas
             }
             None => chat.texts(&file_as_text((**file).clone(), &say), &[]),
         },
         Kind::Location { uri, text } => {
-            let body = text.as_ref().map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
-            chat.texts(&Text::plain(body), &[])
+            let name = file::write::place_name(uri, text.as_deref());
+            let place = file::write::place(uri, name);
+            let mut stanzas = chat.texts(&Text::plain(uri.clone()), place.as_slice());
+            if let Some(name) = name {
+                let second = format!("{own_id}{}", file::CAPTION);
+                let name = Text::plain(name);
+                stanzas.extend(Chatting { id: &second, ..chat }.texts(&name, &[file::write::attached(&own_id)]));
+            }
+            stanzas
         }
         Kind::Delivered { target: Target { id: Some(target), .. } } => {
             let received = xml::element("received", ns::RECEIPTS, &[("id", target.as_str())]);
@@ -223,10 +231,9 @@ impl Chatting<'_> {
     /// The new text of a message, part by part where it has several; parts that are left over are taken back.
     fn edit(&self, target: &Target, new: &Text) -> Vec<OutStanza> {
         let root = target.id.as_ref().map(ItemId::as_str).unwrap_or_default();
-        let caption = format!("{root}{CAPTION}");
         if target.caption {
-            if target.parts.iter().any(|part| part.as_str() == caption) {
-                return self.texts(new, &[relation::replace(&caption)]);
+            if let Some(caption) = relation::caption(target) {
+                return self.texts(new, &[relation::replace(caption)]);
             }
             // The file had no words so far.
             let reply = Target { parts: Vec::new(), caption: false, ..target.clone() };
@@ -407,8 +414,8 @@ mod tests {
         };
         let domain = Domain::new("m.x").unwrap();
         let texts = Catalogue::new(en::SENTENCES);
-        let context =
-            Context { domain: &domain, texts: &texts, now: Timestamp(1_000_000 + age), features: Features::default() };
+        let (linking, now) = (file::write::tests::linking(), Timestamp(1_000_000 + age));
+        let context = Context { domain: &domain, texts: &texts, linking: &linking, now, features: Features::default() };
         direct(&item, EventId(7), &context)
             .iter()
             .map(|stanza| {

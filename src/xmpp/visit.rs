@@ -143,16 +143,17 @@ impl Questions {
         join_all(infos).await.into_iter().flatten().next()
     }
 
-    /// Asks the service for a place for a file of one byte, which is never sent.
+    /// Asks the service for a place for a file of one byte, which is never sent; where it would be found.
     ///
     /// # Errors
     /// The condition of the service's error.
-    pub async fn slot(&self, service: &Jid) -> Result<(), String> {
+    pub async fn slot(&self, service: &Jid) -> Result<String, String> {
         let attributes = [("filename", "portway-doctor.txt"), ("size", "1"), ("content-type", "text/plain")];
         let answer = self.ask(service, xml::element("request", UPLOAD, &attributes)).await;
         let answer = answer.ok_or("it does not answer")?;
-        if answer.child("slot", UPLOAD).is_some() {
-            return Ok(());
+        let get = answer.child("slot", UPLOAD).and_then(|slot| slot.get_child("get", UPLOAD));
+        if let Some(url) = get.and_then(|get| get.attr("url")) {
+            return Ok(url.to_owned());
         }
         let error = answer.child("error", NS_CLIENT).and_then(|error| error.children().next());
         Err(error.map_or("an answer without a slot", Element::name).to_owned())

@@ -141,6 +141,8 @@ async fn d5_d6_all_contacts_have_the_same_device_and_one_hash_serves_them_all() 
             "http://jabber.org/protocol/xhtml-im",
             "urn:xmpp:spoiler:0",
             "urn:xmpp:reference:0",
+            "jabber:x:oob",
+            "urn:xmpp:sfs:0",
         ] {
             assert!(features(&plain).contains(feature), "{feature}");
         }

@@ -12,6 +12,7 @@ mod disco;
 mod faces;
 mod link;
 mod manners;
+mod media;
 mod people;
 mod privileges;
 mod process;

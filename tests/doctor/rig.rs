@@ -28,6 +28,8 @@ pub struct Ways {
     pub granted_by: &'static str,
     pub items: Vec<&'static str>,
     pub slots: bool,
+    /// Where a file is found that was put there.
+    pub file: &'static str,
     pub version: (&'static str, &'static str),
     /// How far its clock is ahead, in seconds.
     pub ahead: i64,
@@ -74,6 +76,7 @@ impl Rig {
             grants: GRANTS,
             granted_by: "bench.example",
             items: vec![US, "upload.bench.example"],
+            file: "https://u/1",
             slots: true,
             version: ("Prosody", "0.12.3"),
             ahead: 0,
@@ -98,7 +101,7 @@ impl Rig {
     pub fn config(&self) -> String {
         let (section, keys) = self.network.split_once('\n').expect("a section");
         format!(
-            "[gateway]\ndata_dir = {:?}\nallow = {}\n[xmpp]\nport = {}\n[http]\nlisten = {:?}\n{}\
+            "[gateway]\ndata_dir = {:?}\nallow = {}\n[xmpp]\nport = {}\n[http]\nlisten = {:?}\npublic_url = \"https://files.example\"\n{}\
              {section}\ncomponent = \"{US}\"\nsecret = {:?}\n{keys}",
             self.data_dir, self.allow, self.port, self.http, self.more, self.secret
         )
@@ -230,7 +233,9 @@ pub async fn answer(connection: &mut Connection, stanza: &Element, ways: &Ways) 
                 .to_owned()
         }
         ("urn:xmpp:http:upload:0", _) if ways.slots => {
-            "<slot xmlns='urn:xmpp:http:upload:0'><put url='https://u/1'/><get url='https://u/1'/></slot>".to_owned()
+            "<slot xmlns='urn:xmpp:http:upload:0'><put url='https://u/1'/><get url='".to_owned()
+                + ways.file
+                + "'/></slot>"
         }
         ("urn:xmpp:time", _) => format!("<time xmlns='urn:xmpp:time'><tzo>+00:00</tzo><utc>{}</utc></time>", utc()),
         _ => "<error type='auth'><forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>".to_owned(),

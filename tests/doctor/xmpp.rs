@@ -96,11 +96,28 @@ async fn what_the_server_lists_and_gives() {
     rig.ways.items = vec![US];
     rig.ill("loopback.upload", "warn", "no service for files").await;
     rig.ways.items = vec![US, "upload.bench.example"];
+    // It is for users, and not for us.
     rig.ways.slots = false;
-    let fix = rig.ill("loopback.upload", "warn", "no slot for a file: forbidden").await;
-    assert!(fix.contains("http_file_share_access") && fix.contains(US), "{fix}");
+    rig.well().await;
     rig.ways.slots = true;
     rig.well().await;
+}
+
+/// Following the advice mends it.
+#[tokio::test]
+async fn f5_files_of_users_that_would_not_be_fetched() {
+    let mut rig = Rig::new().await;
+    for (url, why) in [
+        ("https://127.0.0.1:5443/1", "127.0.0.1 is private"),
+        ("http://files.bench.example/1", "only https is fetched"),
+        ("https://[fd00::1]:5443/1", "fd00::1 is private"),
+    ] {
+        rig.ways.file = url;
+        let fix = rig.ill("loopback.fetch", "warn", why).await;
+        rig.more = format!("{fix}\n");
+        rig.well().await;
+        rig.more = String::new();
+    }
 }
 
 #[tokio::test]

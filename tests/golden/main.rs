@@ -12,9 +12,12 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use portway::media::links::Links;
 use portway::route::item::{Item, Meta, Speaker};
 use portway::text::{Catalogue, en};
+use portway::xmpp::file::Linking;
 use portway::xmpp::from_stanza::{self, Parsed};
 use portway::xmpp::rich::Features;
 use portway::xmpp::stanza::{Domain, Stanza};
@@ -186,8 +189,10 @@ fn to_xmpp(kind: &Kind) -> Vec<(&'static str, String)> {
         kind: kind.clone(),
         meta: Meta { remote_id: Some("$e".into()), ..Meta::default() },
     };
+    let links = Links::new("https://files.example", &[7; 32], Duration::from_secs(86_400), 100 << 20);
+    let linking = Linking { network: "matrix".into(), links };
     let with = |features| {
-        let context = Context { domain: &domain, texts: &texts, now: NOW, features };
+        let context = Context { domain: &domain, texts: &texts, linking: &linking, now: NOW, features };
         let stanzas = to_stanza::direct(&item, EventId(1), &context);
         let stanza = stanzas.iter().map(|stanza| {
             let mut out = Vec::new();

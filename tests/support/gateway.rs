@@ -213,6 +213,13 @@ pub fn spawn(dir: &Dir, config: &str, log: &str) -> Child {
 }
 
 async fn start(dir: &Dir, server: &FakeServer, config: &str) -> (Child, Connection, Peer, Vec<String>) {
+    let (child, connection, printed) = launch(dir, server, config).await;
+    let peer = Peer::connect(port_of(&printed, "loopback control")).await;
+    (child, connection, peer, printed)
+}
+
+/// Starts the binary with this configuration of one component, and waits until it is ready. What it printed before.
+pub async fn launch(dir: &Dir, server: &FakeServer, config: &str) -> (Child, Connection, Vec<String>) {
     let mut child = spawn(dir, config, "debug");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let connection = server.accept().await;
@@ -226,8 +233,7 @@ async fn start(dir: &Dir, server: &FakeServer, config: &str) -> (Child, Connecti
         printed.push(line);
     }
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    let peer = Peer::connect(port_of(&printed, "loopback control")).await;
-    (child, connection, peer, printed)
+    (child, connection, printed)
 }
 
 /// The body of a message.

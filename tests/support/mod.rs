@@ -7,3 +7,4 @@ pub mod fake_server;
 pub mod gateway;
 pub mod peer;
 pub mod server;
+pub mod web;

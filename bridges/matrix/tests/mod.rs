@@ -3,6 +3,7 @@
 mod appservice;
 mod config;
 mod direct;
+mod file;
 mod hostile;
 mod inward;
 mod picture;

@@ -64,6 +64,8 @@ enum StoredSpeaker {
 struct StoredMeta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<String>,
+    #[serde(default, skip_serializing_if = "is_first")]
+    part: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,6 +84,11 @@ struct StoredMeta {
     lang: Option<String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
+fn is_first(part: &u32) -> bool {
+    *part == 0
+}
+
 impl From<&Item> for StoredItem {
     fn from(item: &Item) -> Self {
         let meta = &item.meta;
@@ -98,6 +105,7 @@ impl From<&Item> for StoredItem {
             kind: kind_out(&item.kind),
             meta: StoredMeta {
                 id: meta.id.clone(),
+                part: meta.part,
                 origin_id: meta.origin_id.clone(),
                 remote_id: meta.remote_id.clone(),
                 from: meta.from.clone(),
@@ -127,6 +135,7 @@ impl StoredItem {
             kind: kind_in(self.kind)?,
             meta: Meta {
                 id: meta.id,
+                part: meta.part,
                 origin_id: meta.origin_id,
                 remote_id: meta.remote_id,
                 from: meta.from,
@@ -194,6 +203,7 @@ mod tests {
             kind,
             meta: Meta {
                 id: Some("1".into()),
+                part: 0,
                 origin_id: Some("o".into()),
                 remote_id: Some("$e".into()),
                 from: Some("juliet@capulet.lit/balcony".into()),
@@ -321,6 +331,13 @@ mod tests {
             let item = item(kind);
             assert_eq!(read(&write(&item)).unwrap(), item);
         }
+    }
+
+    #[test]
+    fn which_part_of_its_stanza_an_event_is_is_kept() {
+        let first = item(Kind::Text(Text::plain("x")));
+        let second = Item { meta: Meta { part: 1, ..first.meta.clone() }, ..first };
+        assert_eq!(read(&write(&second)).unwrap(), second);
     }
 
     #[test]

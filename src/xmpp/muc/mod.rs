@@ -20,12 +20,13 @@ mod welcome;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portway_bridges::api::{Condition, RoomId, Sentence, Timestamp, UserId};
+use portway_bridges::api::{Condition, Kind, RoomId, Sentence, Timestamp, UserId};
 
 use self::join::Pending;
 use self::leave::Leaving;
 use self::room::Room;
 use super::address;
+use super::file::Linking;
 use super::from_stanza::Parsed;
 use super::jid::Jid;
 use super::stanza::{Domain, NS_CLIENT, OurJid, OutStanza, Stanza};
@@ -60,6 +61,8 @@ pub struct MucConfig {
     pub max_sessions: usize,
     /// The sentences.
     pub texts: Arc<Catalogue>,
+    /// How files get their URLs.
+    pub linking: Linking,
 }
 
 /// What must happen, in order.
@@ -184,7 +187,7 @@ impl Muc {
                 _ => Vec::new(),
             };
         }
-        let Parsed::Event { kind, origin_id, .. } = parsed else {
+        let Parsed::Event { kind, more, origin_id, .. } = parsed else {
             if stanza.child("subject", NS_CLIENT).is_some() {
                 return refuse(Condition::Forbidden, "core.no-subject");
             }
@@ -198,13 +201,16 @@ impl Muc {
             lang: stanza.lang.clone(),
             ..Meta::default()
         };
-        vec![Effect::Accept(Item {
-            chat: portway_bridges::api::Chat::Room(room.id.clone()),
-            speaker: Speaker::User { id: session.user.clone(), name: Some(session.nick.clone()) },
-            at: now,
-            kind: mention::inward(room, kind),
-            meta,
-        })]
+        let said = |(part, kind): (u32, Kind)| {
+            Effect::Accept(Item {
+                chat: portway_bridges::api::Chat::Room(room.id.clone()),
+                speaker: Speaker::User { id: session.user.clone(), name: Some(session.nick.clone()) },
+                at: now,
+                kind: mention::inward(room, kind),
+                meta: Meta { part, ..meta.clone() },
+            })
+        };
+        (0..).zip(std::iter::once(kind).chain(more)).map(said).collect()
     }
 
     /// After a restart: these sessions are in their rooms, silently. Each user's ghost enters again, so that the room

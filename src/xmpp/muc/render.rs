@@ -6,8 +6,9 @@ use portway_bridges::api::{EventId, ItemId, Kind, Membership, Sentence, Style, T
 use super::room::{Room, Session};
 use super::{Muc, MucConfig, build, failed, mention, ns, people};
 use crate::route::degrade::file_as_text;
-use crate::route::item::{Item, Speaker};
+use crate::route::item::{Item, Meta, Speaker};
 use crate::route::key;
+use crate::xmpp::file;
 use crate::xmpp::from_stanza::ns as message_ns;
 use crate::xmpp::rich::{self, Body, Features, Writing};
 use crate::xmpp::stanza::{NS_CLIENT, OurJid, OutStanza, StanzaKind};
@@ -79,7 +80,7 @@ impl Muc {
                 let late = (now.0 - item.at.0 >= DELAYED).then(|| crate::xmpp::to_stanza::stamp(item.at));
                 let said = content(config, room, item, Features::default());
                 for session in room.sessions.values() {
-                    out.extend(message(config, room, session, id, item, &said, late.as_deref()));
+                    out.extend(message(config, room, session, id, item, &said, When { stamp: late.as_deref(), now }));
                 }
                 out
             }
@@ -119,6 +120,15 @@ pub fn subject(config: &MucConfig, room: &Room, session: &Session) -> Option<Out
     Some(stanza)
 }
 
+/// When a message was said, and when it is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct When<'a> {
+    /// When it was said, as XEP-0082 writes it, where that is worth saying.
+    pub stamp: Option<&'a str>,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// A message for one session. An occupant's own keeps the ids that its client gave to it.
 pub fn message(
     config: &MucConfig,
@@ -127,7 +137,7 @@ pub fn message(
     id: EventId,
     item: &Item,
     said: &[Body],
-    stamp: Option<&str>,
+    when: When<'_>,
 ) -> Vec<OutStanza> {
     let (nick, who) = match &item.speaker {
         Speaker::User { id, name } => {
@@ -161,16 +171,34 @@ pub fn message(
         };
         return parts.map(stanza).collect();
     }
+    let shown = match &item.kind {
+        Kind::File(file) => file::shown(file, id, item.at, when.now, &config.linking),
+        _ => None,
+    };
     let author = answered(&item.kind).and_then(|target| nick_of(room, target));
     let author = author.and_then(|nick| build::address(config, session, Some(&nick)));
     let mut payloads = payloads(&item.kind, author.as_ref().map(|author| author.jid().as_str()));
-    payloads.extend(quote(&item.kind).and_then(|(_, fallback)| fallback));
+    let of_file;
+    let as_file = shown.is_some();
+    let said = match shown {
+        Some(shown) => {
+            payloads.extend(shown.payloads);
+            of_file = [Body { text: shown.url, payloads: Vec::new(), mentions: Vec::new() }];
+            &of_file[..]
+        }
+        None => {
+            // In front of a file's URL a quote would hide the file.
+            payloads.extend(quote(&item.kind).and_then(|(_, fallback)| fallback));
+            said
+        }
+    };
     if said.is_empty() && payloads.is_empty() {
         return Vec::new();
     }
     // Of what has several parts, each is edited or taken back.
     let parts: &[ItemId] = match &item.kind {
-        Kind::Edit { target, .. } | Kind::Retract { target } => &target.parts,
+        Kind::Edit { target, .. } if !target.caption => &target.parts,
+        Kind::Retract { target } => &target.parts,
         _ => &[],
     };
     let whole = said.len().max(1).max(parts.len() + 1);
@@ -200,12 +228,35 @@ pub fn message(
         }
         stanza.push(xml::element("stanza-id", ns::SID, &[("by", by.jid().as_str()), ("id", &stable)]));
         stanza.push(xml::element("occupant-id", ns::OCCUPANT_ID, &[("id", &occupant)]));
-        if let Some(stamp) = stamp {
+        if let Some(stamp) = when.stamp {
             stanza.push(xml::element("delay", message_ns::DELAY, &[("from", by.jid().as_str()), ("stamp", stamp)]));
         }
         out.push(stanza);
     }
+    if let Some(caption) = caption(&item.kind, !as_file) {
+        let meta = Meta {
+            id: item.meta.id.as_ref().map(|_| format!("{own}{}", file::CAPTION)),
+            origin_id: None,
+            remote_id: Some(format!("{stable}{}", file::CAPTION)),
+            ..item.meta.clone()
+        };
+        let second = Item { kind: Kind::Text(caption), meta, ..item.clone() };
+        let attached = file::write::attached(&stable);
+        let said = content(config, room, &second, Features::default());
+        let behind = message(config, room, session, id, &second, &said, when);
+        out.extend(behind.into_iter().map(|stanza| stanza.with(attached.clone())));
+    }
     out
+}
+
+/// What is said beside a file or a place, in a message of its own behind it.
+fn caption(kind: &Kind, in_words: bool) -> Option<Text> {
+    match kind {
+        // Words for a file hold its caption.
+        Kind::File(file) if !in_words => file.caption.clone(),
+        Kind::Location { uri, text } => file::write::place_name(uri, text.as_deref()).map(Text::plain),
+        _ => None,
+    }
 }
 
 /// The id of the n-th part of a message.
@@ -244,12 +295,8 @@ pub fn content(config: &MucConfig, room: &Room, item: &Item, features: Features)
     let plain = match &item.kind {
         Kind::Text(text) | Kind::Edit { target: Target { id: Some(_), .. }, new: text } => return bodies(text),
         Kind::Edit { new, .. } => say(&Sentence::new("core.edited").with("text", new.body.clone())),
-        Kind::File(file) => match &file.url {
-            Some(url) => url.clone(),
-            None => return bodies(&file_as_text((**file).clone(), &say)),
-        },
-        Kind::Location { uri, text: Some(text) } => format!("{text}\n{uri}"),
-        Kind::Location { uri, text: None } => uri.clone(),
+        Kind::File(file) => return bodies(&file_as_text((**file).clone(), &say)),
+        Kind::Location { uri, .. } => uri.clone(),
         Kind::Encrypted { scheme } => say(&Sentence::new("core.encrypted").with("scheme", scheme.clone())),
         Kind::Retract { .. } | Kind::Moderate { .. } => say(&Sentence::new("core.retracted")),
         Kind::Reaction { target: Target { id: None, .. }, keys } if !keys.is_empty() => {
@@ -260,15 +307,11 @@ pub fn content(config: &MucConfig, room: &Room, item: &Item, features: Features)
     bodies(&Text::plain(plain))
 }
 
-/// What stands beside the text: how the event speaks of another one, and where a file is.
+/// What stands beside the text: how the event speaks of another one, and where a place is.
 fn payloads(kind: &Kind, to: Option<&str>) -> Vec<Element> {
     let mut payloads = relation::payloads(kind, to);
-    if let Kind::File(file) = kind
-        && let Some(url) = &file.url
-    {
-        let mut oob = Element::bare("x", message_ns::OOB);
-        oob.append_child(xml::text("url", message_ns::OOB, url));
-        payloads.push(oob);
+    if let Kind::Location { uri, text } = kind {
+        payloads.extend(file::write::place(uri, file::write::place_name(uri, text.as_deref())));
     }
     payloads
 }

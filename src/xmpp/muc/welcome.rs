@@ -80,7 +80,15 @@ fn history(config: &MucConfig, room: &Room, session: &Session, stanza: &Stanza, 
         }
         let stamp = stamp(item.at);
         let said = super::render::content(config, room, item, Features::default());
-        let rendered = super::render::message(config, room, session, *id, item, &said, Some(&stamp));
+        let rendered = super::render::message(
+            config,
+            room,
+            session,
+            *id,
+            item,
+            &said,
+            super::render::When { stamp: Some(&stamp), now },
+        );
         let size: usize = rendered.iter().map(|stanza| stanza.element().text().len() + 300).sum();
         if size > chars {
             break;

@@ -5,6 +5,7 @@ use portway_bridges::api::{EventId, Kind, Sentence, Text};
 use super::privilege::{Grants, in_the_user_s_name};
 use crate::route::degrade::{file_as_text, within};
 use crate::route::item::Item;
+use crate::xmpp::file;
 use crate::xmpp::stanza::OutStanza;
 use crate::xmpp::to_stanza::{self, Context};
 
@@ -35,7 +36,11 @@ pub fn render(item: &Item, id: EventId, context: &Context<'_>, grants: Option<&G
     let kind = match item.kind.clone() {
         Kind::Text(text) => Kind::Text(by_them(text)),
         Kind::Edit { target, new } => Kind::Edit { target, new: by_them(new) },
-        Kind::File(file) => Kind::Text(by_them(file_as_text(*file, &say))),
+        Kind::File(mut file) => {
+            let shown = file::shown(&file, id, item.at, context.now, context.linking);
+            file.url = shown.map(|shown| shown.url);
+            Kind::Text(by_them(file_as_text(*file, &say)))
+        }
         Kind::Location { uri, text } => {
             let body = text.map_or_else(|| uri.clone(), |text| format!("{text}\n{uri}"));
             Kind::Text(by_them(Text::plain(body)))
@@ -67,7 +72,8 @@ mod tests {
             meta: Meta { remote_id: Some("$e".into()), ..Meta::default() },
         };
         let (domain, texts) = (Domain::new("m.capulet.lit").unwrap(), Catalogue::new(en::SENTENCES));
-        let context = Context { domain: &domain, texts: &texts, now: Timestamp(0), features: Features::default() };
+        let (linking, features) = (file::write::tests::linking(), Features::default());
+        let context = Context { domain: &domain, texts: &texts, linking: &linking, now: Timestamp(0), features };
         let text = |stanza: &OutStanza| {
             let mut bytes = Vec::new();
             write::stanza(&mut bytes, stanza.element());

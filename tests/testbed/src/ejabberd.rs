@@ -27,11 +27,13 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
              acme:\n  auto: false\ncertfiles: []\nlisten:\n  -\n    port: {c2s}\n    ip: \"127.0.0.1\"\n    module: ejabberd_c2s\n\
              \x20   starttls: false\n  -\n    port: {component}\n    ip: \"127.0.0.1\"\n    module: ejabberd_service\n    access: all\n\
              \x20   global_routes: false\n    shaper: none\n    hosts:\n{hosts}  -\n    port: {http}\n    ip: \"127.0.0.1\"\n    module: ejabberd_http\n\
-             \x20   request_handlers:\n      /api: mod_http_api\n      /ws: ejabberd_http_ws\n      /bosh: mod_bosh\n\
+             \x20   request_handlers:\n      /api: mod_http_api\n      /ws: ejabberd_http_ws\n      /bosh: mod_bosh\n      /upload: mod_http_upload\n\
              api_permissions:\n  \"all\":\n    who:\n      - ip: 127.0.0.1/8\n    what: \"*\"\n\
              shaper:\n  fast: 10000000\nmodules:\n  mod_http_api: {{}}\n  mod_bosh: {{}}\n  mod_disco: {{}}\n  mod_roster: {{}}\n  mod_privacy: {{}}\n  mod_blocking: {{}}\n  mod_ping: {{}}\n  mod_offline: {{}}\n\
              \x20 mod_caps: {{}}\n  mod_carboncopy: {{}}\n  mod_mam:\n    default: always\n  mod_stream_mgmt: {{}}\n  mod_version: {{}}\n  mod_time: {{}}\n  mod_vcard: {{}}\n\
-             \x20 mod_pubsub:\n    plugins: [flat, pep]\n  mod_privilege:\n    roster:\n      both: portway\n    message:\n      outgoing: portway\n    presence:\n      managed_entity: portway\n",
+             \x20 mod_pubsub:\n    plugins: [flat, pep]\n  mod_privilege:\n    roster:\n      both: portway\n    message:\n      outgoing: portway\n    presence:\n      managed_entity: portway\n\
+             \x20 mod_http_upload:\n    access: all\n    docroot: {docroot:?}\n    put_url: \"http://127.0.0.1:{http}/upload\"\n",
+            docroot = folder.join("upload"),
             c2s = ports.c2s,
             component = ports.component,
             http = ports.http,

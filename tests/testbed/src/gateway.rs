@@ -58,7 +58,8 @@ impl Gateway {
             &self.config,
             &format!(
                 "[gateway]\ndata_dir = {data:?}\nallow = [\"{HOST}\"]\n\n[xmpp]\nhost = \"127.0.0.1\"\nport = {component}\n\n\
-                 [http]\nlisten = \"127.0.0.1:{http}\"\n\n\
+                 [http]\nlisten = \"127.0.0.1:{http}\"\npublic_url = \"http://127.0.0.1:{http}\"\n\n\
+                 [media]\nfetch_allow = [\"127.0.0.1\"]\n\n\
                  [network.matrix]\ncomponent = \"matrix.{HOST}\"\nsecret = \"{SECRET}\"\nhomeserver = \"http://127.0.0.1:{homeserver}\"\n\
                  server_name = \"{SERVER_NAME}\"\nlisten = \"127.0.0.1:{appservice}\"\nas_token = \"as-{SECRET}\"\nhs_token = \"hs-{SECRET}\"\n\n\
                  [network.email]\ncomponent = \"mail.{HOST}\"\nsecret = \"{SECRET}\"\ndomain = \"mail.{HOST}\"\n\

@@ -28,6 +28,23 @@ pub async fn http(method: &str, uri: &str, token: Option<&str>, body: Option<&Va
     Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
 }
 
+/// One HTTP request with bytes; the status and the bytes of the answer.
+///
+/// # Errors
+/// There is no answer.
+pub async fn transfer(method: &str, uri: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<(u16, Vec<u8>)> {
+    let mut request = http::Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let answer = client.request(request).await.map_err(|error| error.to_string())?;
+    let status = answer.status().as_u16();
+    let bytes = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
+    Ok((status, bytes.to_vec()))
+}
+
 /// A person on Matrix, logged in.
 pub struct Matrix {
     base: String,
@@ -80,24 +97,37 @@ impl Matrix {
         if (200..300).contains(&status) { Ok(answer) } else { Err(format!("{method} {path}: {status} {answer}")) }
     }
 
+    /// Uploads a file; returns its `mxc:` URI.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn upload(&self, media_type: &str, bytes: Vec<u8>) -> Result<String> {
+        let uri = format!("{}/upload", self.base.replace("/client/v3", "/media/v3"));
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("content-type", media_type), ("authorization", &bearer)];
+        let (_, answer) = transfer("POST", &uri, &headers, bytes).await?;
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+        Ok(answer["content_uri"].as_str().ok_or_else(|| format!("no upload: {answer}"))?.to_owned())
+    }
+
+    /// The bytes of a file of this homeserver.
+    ///
+    /// # Errors
+    /// The homeserver refuses.
+    pub async fn download(&self, uri: &str) -> Result<Vec<u8>> {
+        let name = uri.strip_prefix("mxc://").ok_or_else(|| format!("{uri} is no mxc: URI"))?;
+        let path = format!("{}/media/download/{name}", self.base.replace("/client/v3", "/client/v1"));
+        let bearer = format!("Bearer {}", self.token);
+        let (status, bytes) = transfer("GET", &path, &[("authorization", &bearer)], Vec::new()).await?;
+        if status == 200 { Ok(bytes) } else { Err(format!("{uri}: {status}")) }
+    }
+
     /// Uploads a picture and shows it in the profile; returns its `mxc:` URI.
     ///
     /// # Errors
     /// The homeserver refuses.
     pub async fn show_face(&self, media_type: &str, bytes: Vec<u8>) -> Result<String> {
-        let uri = format!("{}/upload", self.base.replace("/client/v3", "/media/v3"));
-        let request = http::Request::builder()
-            .method("POST")
-            .uri(uri)
-            .header("content-type", media_type)
-            .header("authorization", format!("Bearer {}", self.token))
-            .body(Full::new(Bytes::from(bytes)))
-            .map_err(|error| error.to_string())?;
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-        let answer = client.request(request).await.map_err(|error| error.to_string())?;
-        let answer = answer.into_body().collect().await.map_err(|error| error.to_string())?.to_bytes();
-        let answer: Value = serde_json::from_slice(&answer).unwrap_or(Value::Null);
-        let uri = answer["content_uri"].as_str().ok_or_else(|| format!("no upload: {answer}"))?.to_owned();
+        let uri = self.upload(media_type, bytes).await?;
         let path = format!("/profile/{}/avatar_url", encode(&self.id));
         self.ask("PUT", &path, Some(&json!({ "avatar_url": uri }))).await?;
         Ok(uri)

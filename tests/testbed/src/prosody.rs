@@ -56,7 +56,8 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
              modules_disabled = {{ \"s2s\" }}\nauthentication = \"internal_plain\"\nc2s_require_encryption = false\n\
              allow_unencrypted_plain_auth = true\nconsider_bosh_secure = true\nconsider_websocket_secure = true\n\
              cross_domain_bosh = true\ncross_domain_websocket = true\nlog = {{ info = \"*console\" }}\n\
-             VirtualHost \"{HOST}\"\n{host}{components}",
+             http_external_url = \"http://127.0.0.1:{http}/\"\nVirtualHost \"{HOST}\"\n{host}{components}\
+             Component \"upload.{HOST}\" \"http_file_share\"\n  http_host = \"127.0.0.1\"\n",
             pid = folder.join("prosody.pid"),
             c2s = ports.c2s,
             component = ports.component,

@@ -146,6 +146,10 @@ struct World {
     receipts: VecDeque<(String, String, String)>,
     /// Media by `server/id`: type and bytes; the oldest are forgotten.
     media: VecDeque<(String, String, Vec<u8>)>,
+    /// Media that is only zeros, by `server/id`: how many.
+    zeros: BTreeMap<String, u64>,
+    /// The largest file that is taken, where it is said.
+    largest_upload: Option<u64>,
     /// Further fields of profiles: user and name to value.
     fields: BTreeMap<(String, String), Value>,
     /// What it says of the versions that it speaks.

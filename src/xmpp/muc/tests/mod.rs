@@ -30,6 +30,7 @@ fn house() -> House {
         max_presence: 3,
         max_sessions: 100,
         texts: Arc::new(Catalogue::new(en::SENTENCES.iter().chain(&OURS))),
+        linking: crate::xmpp::file::write::tests::linking(),
     };
     House { muc: Muc::new(config), domain }
 }

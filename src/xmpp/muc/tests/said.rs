@@ -1,7 +1,7 @@
 //! What is said, live and later (M15 to M21).
 
-use portway_bridges::api::Target;
 use portway_bridges::api::rich::{Mark, Node, Rich, Who};
+use portway_bridges::api::{ItemId, Target};
 
 use super::*;
 
@@ -230,10 +230,63 @@ fn every_kind_says_something_in_a_room() {
         (Kind::Retract { target: Target::by_id("$e1") }, "<retract xmlns='urn:xmpp:message-retract:1' id='$e1'/>"),
         (Kind::Retract { target: unknown() }, "(took an earlier message back)"),
         (Kind::Reaction { target: unknown(), keys: vec!["+".into()] }, "reacted with +"),
-        (Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) }, "here\ngeo:1,2"),
     ] {
         let out = house.render(kind);
         assert!(out.len() == 1 && out[0].contains(expected), "{out:?}");
     }
     assert!(house.render(Kind::Reaction { target: unknown(), keys: vec![] }).is_empty());
+    // A link and a place stand alone, and what is said of them follows.
+    let file = portway_bridges::api::File {
+        name: "a.png".into(),
+        source: Some(portway_bridges::api::Source::new("far")),
+        caption: Some(Text::plain("look")),
+        ..portway_bridges::api::File::default()
+    };
+    for (kind, first, second) in [
+        (Kind::File(Box::new(file)), "/a.png</body><file-sharing", "<body>look</body>"),
+        (
+            Kind::Location { uri: "geo:1,2".into(), text: Some("here".into()) },
+            "<body>geo:1,2</body>",
+            "<body>here</body>",
+        ),
+    ] {
+        let out = house.render(kind);
+        assert!(out.len() == 2 && out[0].contains(first) && out[1].contains(second), "{out:?}");
+        assert!(out[1].contains("-caption'") && out[1].contains("<attach-to"), "{out:?}");
+    }
+}
+
+#[test]
+fn f4_the_caption_of_a_file_is_changed_and_goes_with_its_file_in_rooms() {
+    let house = house();
+    house.join("r@h/1", "romeo", ROOM);
+    house.person_says(1, &alice(), "here");
+    let target = || Target { parts: vec![ItemId::new("$e1-caption")], ..Target::by_id("$e1") };
+    let edit = Kind::Edit { target: Target { caption: true, ..target() }, new: Text::plain("our cat") };
+    let out = house.render(edit);
+    assert!(out.len() == 1 && out[0].contains("id='$e1-caption'/>") && out[0].contains(">our cat<"), "{out:?}");
+    assert!(!out[0].contains("<retract"), "{out:?}");
+    let out = house.render(Kind::Retract { target: target() });
+    assert_eq!(out.len(), 2, "{out:?}");
+    for (stanza, gone) in out.iter().zip(["$e1", "$e1-caption"]) {
+        assert!(stanza.contains(&format!("<retract xmlns='urn:xmpp:message-retract:1' id='{gone}'/>")), "{out:?}");
+    }
+}
+
+#[test]
+fn f4_a_file_that_answers_stands_alone() {
+    let house = house();
+    house.join("r@h/1", "romeo", ROOM);
+    house.person_says(1, &alice(), "here");
+    let file = portway_bridges::api::File {
+        name: "a.png".into(),
+        source: Some(portway_bridges::api::Source::new("far")),
+        reply: Some(Target { quote: Some("here".into()), ..Target::by_id("$e1") }),
+        ..portway_bridges::api::File::default()
+    };
+    let out = house.render(Kind::File(Box::new(file)));
+    assert!(
+        out[0].contains("<body>https://") && out[0].contains("<reply xmlns='urn:xmpp:reply:0' id='$e1'"),
+        "{out:?}"
+    );
 }
