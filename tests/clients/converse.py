@@ -40,11 +40,11 @@ class Converse:
     shows_history = True
     # What a bare domain says it takes for news of the server (headlines), and shows no chat.
     chats_with_services = False
-    rich = answers = reacts = takes_back = True
+    rich = answers = reacts = sends = takes_back = True
     packages = ["chromium", "chromium-driver", "npm", "pngquant", "imagemagick"]
 
     def __init__(self, world, processes, folder, shots, user):
-        self.shots, self.nick = shots, user
+        self.shots, self.nick, self.folder = shots, user, folder
         facts = {"jid": f"{user}@{world.host}", "password": world.password, "websocket_url": world.facts["websocket"]}
         self.server = serve(library(), PAGE.replace("FACTS", json.dumps(facts)).encode())
         log = os.path.join(folder, "chromedriver.log")
@@ -302,6 +302,12 @@ class Converse:
         script = "return one.querySelector('.chat-msg__reaction')?.innerText"
         key = until("Converse.js shows the reaction", lambda: self.message(text, script))
         return key.split()[0]
+
+    def send_file(self, path):
+        """By the field behind the paper clip."""
+        find = "return document.querySelector('converse-chat-toolbar input.fileupload, input[type=file].fileupload')"
+        element = next(iter(until("Converse.js takes files", lambda: self.js(find)).values()))
+        self.http("POST", f"/element/{element}/value", {"text": path})
 
     def retract(self, text):
         self.action(text, "retract")

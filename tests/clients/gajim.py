@@ -32,6 +32,7 @@ class Gajim:
     rich = True
     # Gajim 1.7 knows no answers, no reactions and no retractions.
     answers = reacts = takes_back = False
+    sends = False
     packages = ["gajim", "dbus-daemon", "xvfb", "xdotool", "openbox", "imagemagick", "pngquant", "util-linux"]
 
     def __init__(self, world, processes, folder, shots, user):

@@ -8,7 +8,7 @@ from picture import SIZE, face
 from world import Failed, MatrixPerson, until
 
 # How many times as large as a face in a list her picture is.
-SCALE = 3
+SCALE = 2
 
 
 class Rich:
@@ -28,7 +28,7 @@ class Rich:
             self.report("rich", None, "left out: this client shows text only")
             return
         there = [self.begin, self.formatted, self.correction, self.answer, self.reaction, self.retraction]
-        back = [self.formats, self.corrects, self.replies, self.reacts, self.takes_back]
+        back = [self.formats, self.corrects, self.replies, self.reacts, self.sends, self.takes_back]
         for scene in [*there, self.picture, *back]:
             try:
                 seen = scene()
@@ -38,8 +38,8 @@ class Rich:
                 self.report(scene.__name__, str(error))
                 if self.asked is None:
                     return
-            if scene in (self.reaction, self.retraction, self.picture, self.takes_back):
-                self.client.shot(f"rich-{scene.__name__}")
+            if shot := {"retraction": "rich", "picture": "picture", "takes_back": "back"}.get(scene.__name__):
+                self.client.shot(shot)
         self.write_down()
 
     def until(self, what, ask):
@@ -169,6 +169,22 @@ class Rich:
         if about != {"rel_type": "m.annotation", "event_id": hers, "key": key}:
             raise Failed(f"it is {about}, not {key} of {hers}")
         return f"m.annotation {key} of her line"
+
+    def sends(self):
+        """The user sends a picture: on Matrix it is one, in the homeserver's own store."""
+        if not self.client.sends:
+            return "left out: its file dialogue is not driven"
+        png = face(SCALE)
+        path = os.path.join(self.client.folder, "cat.png")
+        with open(path, "wb") as file:
+            file.write(png)
+        self.client.send_file(path)
+        event = self.alice.gets("a picture", self.ghost, lambda event: event["content"].get("msgtype") == "m.image")
+        self.arrives(event)
+        content = event["content"]
+        if self.alice.download(content["url"]) != png:
+            raise Failed(f"what {content} leads to is not what was sent")
+        return f"m.image {content['body']}, {content['info']['mimetype']}, the same bytes"
 
     def takes_back(self):
         """The user takes a line back."""

@@ -103,6 +103,14 @@ class MatrixPerson:
         with urllib.request.urlopen(urllib.request.Request(url, png, headers, method="POST"), timeout=30) as answer:
             return json.load(answer)["content_uri"]
 
+    def download(self, uri):
+        """What is at an address of the homeserver's store."""
+        base = self.base.partition("/_matrix/")[0]
+        url = f"{base}/_matrix/client/v1/media/download/{uri.removeprefix('mxc://')}"
+        ask = urllib.request.Request(url, headers={"authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(ask, timeout=30) as answer:
+            return answer.read()
+
     def wear(self, png):
         """Puts on a picture."""
         self.ask("PUT", f"/profile/{quote(self.id)}/avatar_url", {"avatar_url": self.upload(png, "face.png")})
