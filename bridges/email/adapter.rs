@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures::FutureExt;
 use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SetOnce};
 use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
@@ -12,13 +13,15 @@ use super::auth::check::Checker;
 use super::compose;
 use super::config::{Config, Face};
 use super::dkim::Signer;
+use super::files;
 use super::outgoing;
+use super::reactions::Reactors;
 use super::receive::{self, Rate};
 use super::send::Sender;
 use super::tidy;
 use crate::api::{
-    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Core, Dns, Failure, Fatal, Finding, Listener,
-    Outbound, PersonId, Reach, Receipt, Refusal, Stop, Timestamp, UserId,
+    Adapter, Address, Batch, BoxFuture, Capabilities, Chat, Closed, Content, Core, Dns, EventId, Failure, Fatal,
+    Finding, Listener, Outbound, PersonId, Reach, Receipt, Refusal, Source, Stop, Timestamp, UserId,
 };
 
 /// How long the first of some lines waits at most, in silences.
@@ -27,13 +30,27 @@ const MAX_WAIT: u32 = 13;
 /// How many lines travel in one mail.
 const MAX_LINES: usize = 200;
 
+/// How many files may be read out of mails at the same time: each holds its bytes in memory until they have been read.
+const OPENED: usize = 4;
+
+/// How many mails with files may be in the making at the same time.
+const PACKING: usize = 2;
+
 /// What the adapter knows. Shared by its tasks.
 pub struct State {
     pub config: Config,
     pub bound: OnceLock<std::net::SocketAddr>,
     pub sender: Sender,
     pub rate: Rate,
-    core: OnceLock<Core>,
+    /// How many files may be read out of mails at the same time.
+    pub opened: Arc<Semaphore>,
+    /// Who sends reactions.
+    pub reactors: Reactors,
+    /// How many mails with files may be in the making at the same time.
+    pub packing: Semaphore,
+    /// What an earlier run left may be delivered before this one has begun, and waits for it: it is no failure to be tried
+    /// again in a minute.
+    core: SetOnce<Core>,
     acceptor: OnceLock<TlsAcceptor>,
     checker: OnceLock<Checker>,
     signer: OnceLock<Signer>,
@@ -47,7 +64,10 @@ impl State {
             config,
             bound: OnceLock::new(),
             rate: Rate::default(),
-            core: OnceLock::new(),
+            opened: Arc::new(Semaphore::new(OPENED)),
+            packing: Semaphore::new(PACKING),
+            reactors: Reactors::default(),
+            core: SetOnce::new(),
             acceptor: OnceLock::new(),
             checker: OnceLock::new(),
             signer: OnceLock::new(),
@@ -153,6 +173,9 @@ impl Adapter for EmailAdapter {
         async move {
             let _ = self.0.core.set(core.clone());
             self.0.prepare()?;
+            if let Err(error) = self.0.reactors.load(&core).await {
+                warn!(%error, "who sends reactions cannot be read: they get words until they send one");
+            }
             let listener = receive::bind(&self.0).await?;
             let serve = receive::serve(self.0.clone(), core.clone(), listener, stop.clone());
             futures::future::join(serve, tidy::run(core, stop)).await;
@@ -165,13 +188,16 @@ impl Adapter for EmailAdapter {
         self.0.bound.get().is_some()
     }
 
-    fn capabilities(&self, _chat: Option<&Chat>) -> Capabilities {
+    fn capabilities(&self, chat: Option<&Chat>) -> Capabilities {
         let silence = self.0.config.batch;
+        let reaction = matches!(chat, Some(Chat::Direct { person, .. }) if self.0.reactors.has(person));
         Capabilities {
             reply: true,
             rich: true,
             emote: true,
             subject: true,
+            file: true,
+            reaction,
             max_text: usize::MAX,
             batch: Some(Batch { silence, max_wait: silence * MAX_WAIT, max_lines: MAX_LINES, orders: compose::ORDERS }),
             ..Capabilities::default()
@@ -208,8 +234,16 @@ impl Adapter for EmailAdapter {
 
     fn deliver<'a>(&'a self, out: &'a [Outbound]) -> BoxFuture<'a, Result<Receipt, Failure>> {
         async move {
-            let core = self.0.core.get().ok_or_else(|| Failure::temporary("the adapter does not run yet"))?;
+            let core = self.0.core.wait().await;
             outgoing::deliver(&self.0, core, out).await
+        }
+        .boxed()
+    }
+
+    fn open<'a>(&'a self, event: EventId, source: &'a Source) -> BoxFuture<'a, Result<Content, Failure>> {
+        async move {
+            let core = self.0.core.wait().await;
+            files::open(&self.0.opened, core, event, source).await
         }
         .boxed()
     }

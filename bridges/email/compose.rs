@@ -38,6 +38,10 @@ pub fn compose(out: &[Outbound], name: &str) -> Composed {
         composed.subject = composed.subject.or_else(|| text.subject.clone());
         composed.reply = composed.reply.or_else(|| text.reply.as_ref()?.id.as_ref().map(ToString::to_string));
         composed.thread = composed.thread.or_else(|| text.thread.as_ref().map(ToString::to_string));
+        if text.body.is_empty() {
+            // A file that travels with the mail, of which nothing is said.
+            continue;
+        }
         let formatted = text.rich.as_ref().map(|rich| rich.nodes().to_vec());
         let mut said = (text.body.clone(), formatted.unwrap_or_else(|| vec![Node::Text(text.body.clone())]));
         if text.style == Style::Emote {

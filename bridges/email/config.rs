@@ -20,6 +20,8 @@ smarthost = "smtp://127.0.0.1:25"
 batch = "45s"
 # The largest mail that is taken.
 # max_size = "25MiB"
+# The largest files that travel in a mail of ours, together; larger ones go as links.
+# attach_max = "18MiB"
 # How many mails one user may get within a minute; more have to wait.
 # max_rate = 100
 # How soon a mail that was refused for now is tried again the first time.
@@ -43,6 +45,7 @@ pub const KEYS: &[&str] = &[
     "smarthost",
     "batch",
     "max_size",
+    "attach_max",
     "max_rate",
     "retry_first",
     "authserv_id",
@@ -95,6 +98,8 @@ pub struct Config {
     pub batch: Duration,
     /// The largest mail in bytes.
     pub max_size: usize,
+    /// The most bytes of files in one mail of ours.
+    pub attach_max: usize,
     /// The most mails for one user within a minute.
     pub max_rate: u32,
     /// The first wait after a temporary failure.
@@ -129,6 +134,7 @@ pub fn read(raw: &toml::Table) -> Result<Config, ConfigErrors> {
     let smarthost = text("smarthost", Some("smtp://127.0.0.1:25"));
     let (batch, size, first) =
         (text("batch", Some("45s")), text("max_size", Some("25MiB")), text("retry_first", Some("1m")));
+    let attach = text("attach_max", Some("18MiB"));
     if domain.contains(['@', ' ', '/']) || (!domain.is_empty() && !domain.contains('.')) {
         errors.add("domain", "must be a domain such as \"mail.example.org\"");
     }
@@ -154,6 +160,10 @@ pub fn read(raw: &toml::Table) -> Result<Config, ConfigErrors> {
         })
     };
     let (batch, retry_first) = (span("batch", &batch), span("retry_first", &first));
+    let attach_max = size_of(&attach).unwrap_or_else(|| {
+        errors.add("attach_max", "must be a size such as \"18MiB\"");
+        0
+    });
     let max_size = size_of(&size).unwrap_or_else(|| {
         errors.add("max_size", "must be a size such as \"25MiB\"");
         0
@@ -218,6 +228,7 @@ pub fn read(raw: &toml::Table) -> Result<Config, ConfigErrors> {
             smarthost,
             batch,
             max_size,
+            attach_max,
             max_rate,
             retry_first,
             authserv_id,
@@ -283,7 +294,7 @@ mod tests {
             ("listen = \"smtp://0.0.0.0:25\"\nauthserv_id = \"mx\"", &["authserv_id"]),
             ("max_rate = 0\njabber_id = \"perhaps\"", &["max_rate", "jabber_id"]),
             ("max_rate = \"7\"\njabber_id = \"false\"", &[]),
-            ("batch = \"soon\"\nmax_size = \"big\"", &["batch", "max_size"]),
+            ("batch = \"soon\"\nattach_max = \"all\"\nmax_size = \"big\"", &["batch", "attach_max", "max_size"]),
         ] {
             assert_eq!(faults(more), keys, "{more}");
         }

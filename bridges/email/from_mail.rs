@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders, PartType};
 use sha2::{Digest, Sha256};
 
+use super::calendar::{self, Invitation};
+use super::part::{self, Attached, Files, Place};
+use super::signal::{self, Signal};
 use super::{address, html, quote};
 use crate::api::rich::from_html;
 use crate::api::{PersonId, Rich, Timestamp};
@@ -12,10 +15,11 @@ use crate::api::{PersonId, Rich, Timestamp};
 /// The most parts that are looked at; a mail with more is shown as one attachment.
 const PARTS: usize = 1000;
 
-/// The longest text that is passed on in bytes; the rest is in the original, which is kept.
-const TEXT: usize = 60 << 10;
+/// The longest text that is shown in bytes; the whole goes beside it as a file.
+const TEXT: usize = 8 << 10;
 
-/// How many pieces of that length are shown on request.
+/// How long a piece of the whole text is that is shown on request in bytes, and how many are.
+const PIECE: usize = 60 << 10;
 const PIECES: usize = 16;
 
 /// How many recipients of a mail are looked at.
@@ -23,9 +27,6 @@ const RECIPIENTS: usize = 100;
 
 /// The longest line that can declare or begin a part.
 const HEADER_LINE: usize = 2000;
-
-/// How many attachments are named.
-const NAMED: usize = 20;
 
 /// What a mail says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +54,12 @@ pub struct Letter {
     /// The same as a tree: what is quoted in it, and of a mail that has only HTML what is formatted, where nothing of it is
     /// left out.
     pub rich: Option<Rich>,
-    /// Attachments, in words.
-    pub attachments: Vec<String>,
+    /// Its files; the whole text is one of them where it is too long.
+    pub files: Files,
+    /// What it says about another mail, where that is all it is for.
+    pub signal: Option<Signal>,
+    /// What it invites to.
+    pub invitation: Option<Invitation>,
     /// Whether text was left out: quotes, a signature, or what is too long.
     pub trimmed: bool,
     /// Whether the text was too long.
@@ -79,17 +84,28 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         at: now,
         text: String::new(),
         rich: None,
-        attachments: Vec::new(),
+        files: Files::default(),
+        invitation: None,
+        signal: None,
         trimmed: false,
         too_long: false,
         automatic: false,
     };
     let Some(mail) = parse(raw) else {
-        return Letter { attachments: vec!["message/rfc822".to_owned()], trimmed: true, ..headers_of(raw, empty, now) };
+        let size = u64::try_from(raw.len()).unwrap_or(u64::MAX);
+        let whole = Attached {
+            name: "mail.eml".to_owned(),
+            media_type: Some("message/rfc822".to_owned()),
+            size,
+            place: Place::Mail,
+        };
+        let files = Files { shown: vec![whole], ..Files::default() };
+        return Letter { files, trimmed: true, ..headers_of(raw, empty, now) };
     };
     let mut letter = head(&mail, empty, now);
     let Body { text: found, from_strays, html } = body(&mail);
-    let (mut text, trimmed) = quote::trim(&clean(&found));
+    let found = clean(&found);
+    let (mut text, trimmed) = quote::trim(&found);
     // Quotes and signatures are found in text; where there are none, what is formatted stays.
     if let (Some(html), false) = (html, trimmed)
         && let Some(rich) = Rich::new(from_html(html))
@@ -98,20 +114,53 @@ pub fn read(raw: &[u8], now: Timestamp) -> Letter {
         text = rich.text();
         letter.rich = Some(rich);
     }
-    letter.too_long = text.len() > TEXT;
     // Also of HTML, whose text has the same sign for what is quoted.
-    if letter.rich.is_none() && !letter.too_long {
+    if letter.rich.is_none() && text.len() <= TEXT {
         letter.rich = Rich::new(quote::tree(&text));
     }
+    letter.files = part::files(&mail, |part| from_strays && stray(part));
+    letter.invitation = invitation(&mail);
+    letter.signal = signal::read(&mail);
     letter.text = text;
+    if letter.text.trim_start().starts_with("-----BEGIN PGP MESSAGE-----") {
+        letter.files.encrypted = Some("OpenPGP");
+        letter.files.shown.insert(0, whole_text(&found, "encrypted.asc"));
+        letter.text = String::new();
+        letter.rich = None;
+    }
+    letter.too_long = letter.text.len() > TEXT;
     if letter.too_long {
-        letter.text.truncate(letter.text.floor_char_boundary(TEXT));
+        let most = letter.text.floor_char_boundary(TEXT);
+        // At the end of a line, where one is near.
+        let end = letter.text[..most].rfind('\n').filter(|end| *end > TEXT / 2).unwrap_or(most);
+        letter.text.truncate(end);
         letter.text.push_str("\n[...]");
+        letter.files.shown.insert(0, whole_text(&found, "mail.txt"));
     }
     letter.trimmed = trimmed || letter.too_long;
-    letter.attachments =
-        mail.attachments().filter(|part| !(from_strays && stray(part))).take(NAMED).map(describe).collect();
     letter
+}
+
+/// The whole text as a file.
+fn whole_text(text: &str, name: &str) -> Attached {
+    let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    Attached { name: name.to_owned(), media_type: Some("text/plain".to_owned()), size, place: Place::Text }
+}
+
+/// The whole text of a mail; what was trimmed included.
+pub fn text(raw: &[u8]) -> Option<String> {
+    Some(clean(&body(&parse(raw)?).text))
+}
+
+/// What the first calendar of a mail invites to.
+fn invitation(mail: &Message<'_>) -> Option<Invitation> {
+    let calendar = mail.parts.iter().find(|part| {
+        part.content_type().is_some_and(|kind| {
+            kind.ctype().eq_ignore_ascii_case("text")
+                && kind.subtype().is_some_and(|subtype| subtype.eq_ignore_ascii_case("calendar"))
+        })
+    })?;
+    calendar::read(calendar.text_contents()?)
 }
 
 /// Whether a part is text that the parser takes for a file because the mail ends in the middle of it.
@@ -124,13 +173,12 @@ fn stray(part: &mail_parser::MessagePart<'_>) -> bool {
 
 /// The whole text of a mail, in pieces that can be passed on; what was trimmed included.
 pub fn whole(raw: &[u8]) -> Vec<String> {
-    let Some(mail) = parse(raw) else { return Vec::new() };
-    let text = clean(&body(&mail).text);
+    let text = text(raw).unwrap_or_default();
     let mut rest = text.trim_end();
     let mut pieces = Vec::new();
     while !rest.is_empty() && pieces.len() < PIECES {
         // At the end of a line, where there is one.
-        let most = rest.floor_char_boundary(TEXT);
+        let most = rest.floor_char_boundary(PIECE);
         let end = if most == rest.len() { most } else { rest[..most].rfind('\n').map_or(most, |end| end + 1) };
         pieces.push(rest[..end].trim_end_matches('\n').to_owned());
         rest = &rest[end..];
@@ -139,7 +187,7 @@ pub fn whole(raw: &[u8]) -> Vec<String> {
 }
 
 /// Parses a mail, unless it would make a tree that is too deep or too wide.
-fn parse(raw: &[u8]) -> Option<Message<'_>> {
+pub fn parse(raw: &[u8]) -> Option<Message<'_>> {
     if markers(raw) > PARTS {
         return None;
     }
@@ -281,30 +329,6 @@ fn body<'a>(mail: &'a Message<'_>) -> Body<'a> {
     Body { text, from_strays: true, html: None }
 }
 
-fn describe(part: &mail_parser::MessagePart<'_>) -> String {
-    let name = part.attachment_name().map(clean).unwrap_or_default();
-    // No path, nothing that turns the text around.
-    let name: String = name
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .filter(|c| !matches!(*c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\n'))
-        .take(120)
-        .collect();
-    let media = part.content_type().map(|kind| match kind.subtype() {
-        Some(subtype) => format!("{}/{subtype}", kind.ctype()),
-        None => kind.ctype().to_owned(),
-    });
-    let size = part.contents().len();
-    let size = if size < 10_240 { format!("{size} B") } else { format!("{} KiB", size / 1024) };
-    [Some(name).filter(|name| !name.is_empty()), media.map(|media| clean(&media)), Some(size)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
 fn ids(value: &HeaderValue<'_>) -> Vec<String> {
     let all: Vec<String> = match value {
         HeaderValue::Text(id) => vec![id.to_string()],
@@ -371,6 +395,10 @@ mod tests {
         read(text.replace('\n', "\r\n").as_bytes(), NOW)
     }
 
+    fn names(letter: &Letter) -> Vec<&str> {
+        letter.files.shown.iter().map(|file| file.name.as_str()).collect()
+    }
+
     #[test]
     fn a_mail_of_html_alone_keeps_its_formats() {
         let head = "From: a@x.org\nContent-Type: text/html; charset=utf-8\n\n";
@@ -414,7 +442,7 @@ mod tests {
              Content-Transfer-Encoding: base64\n\nAAAA\n--x--\n",
         );
         assert_eq!(letter.text, "Hello _you_");
-        assert_eq!(letter.attachments, ["cat.png, image/png, 3 B"]);
+        assert_eq!(names(&letter), ["cat.png"]);
     }
 
     #[test]
@@ -433,7 +461,7 @@ mod tests {
             deep.push_str(&format!("Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n"));
         }
         let letter = mail(&deep);
-        assert!(letter.trimmed && letter.attachments.len() == 1);
+        assert!(letter.trimmed && names(&letter) == ["mail.eml"]);
         assert_eq!(letter.from, PersonId::new("a", "b.org").ok(), "it is still from somebody");
         let many =
             format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{}", "--x\n\nhi\n".repeat(200_000));
@@ -445,7 +473,7 @@ mod tests {
         let table = "-- a comment\n----------\n".repeat(2000);
         let letter =
             mail(&format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\n{table}\n--x--\n"));
-        assert!(letter.attachments.is_empty() && letter.text.len() > 40_000, "{:?}", letter.attachments);
+        assert!(names(&letter) == ["mail.txt"] && letter.files.shown[0].size > 40_000, "{:?}", letter.files);
     }
 
     #[test]
@@ -468,13 +496,30 @@ mod tests {
     }
 
     #[test]
+    fn e17_a_long_text_is_shown_in_part_and_goes_beside_as_a_file() {
+        let long = "ü line\n".repeat(5000);
+        let raw = format!("Content-Type: text/plain; charset=utf-8\r\n\r\n{long}");
+        let letter = read(raw.as_bytes(), NOW);
+        assert!(letter.text.len() <= TEXT + 6 && letter.text.ends_with("ü line\n[...]"), "{}", letter.text.len());
+        assert_eq!(names(&letter), ["mail.txt"]);
+        assert_eq!(part::bytes(raw.as_bytes(), Place::Text), Some(long.into_bytes()));
+    }
+
+    #[test]
+    fn e16_armour_is_no_text() {
+        let letter = mail("From: a@b.org\n\n-----BEGIN PGP MESSAGE-----\n\nabc\n-----END PGP MESSAGE-----\n");
+        assert_eq!((letter.text.as_str(), letter.files.encrypted), ("", Some("OpenPGP")));
+        assert_eq!(names(&letter), ["encrypted.asc"]);
+    }
+
+    #[test]
     fn the_whole_text_comes_back_in_pieces() {
         let quoted = "Yes.\n\nOn Tue, 3 Mar 2026, R <r@x> wrote:\n> Coming?";
         assert_eq!(mail(&format!("From: a@x.org\n\n{quoted}")).text, "Yes.\n[...]");
         assert_eq!(whole(format!("From: a@x.org\r\n\r\n{quoted}").as_bytes()), [quoted]);
         let long = "ü line\n".repeat(20_000);
         let pieces = whole(format!("Content-Type: text/plain; charset=utf-8\r\n\r\n{long}").as_bytes());
-        assert!(pieces.len() == 3 && pieces.iter().all(|piece| piece.len() <= TEXT));
+        assert!(pieces.len() == 3 && pieces.iter().all(|piece| piece.len() <= PIECE));
         assert_eq!(pieces.join("\n"), long.trim_end());
     }
 

@@ -8,7 +8,7 @@ use super::receive::arrival;
 use super::send::Envelope;
 use super::thread::{self, Known};
 use super::to_mail::{self, Parts};
-use super::{address, bounce, from_mail, quote, report, subject};
+use super::{address, attach, bounce, from_mail, quote, report, subject};
 use crate::api::{
     Chat, Closed, Condition, Core, Failed, Failure, Inbound, ItemId, Kind, Outbound, PersonId, Receipt, Rich, Sentence,
     Style, Submission, Text, UserId,
@@ -36,7 +36,16 @@ pub async fn deliver(state: &State, core: &Core, out: &[Outbound]) -> Result<Rec
         let sentence = Sentence::new("email.ours").with("person", address::print(person));
         return Err(Failure::permanent(Condition::ItemNotFound, sentence, "an address of our own domain"));
     }
-    letter(state, core, user, person, out).await
+    if let Kind::Reaction { target, keys } = &first.kind {
+        if keys.is_empty() {
+            // A reaction cannot be taken back (RFC 9078 has no word for it).
+            return Ok(Receipt::default());
+        }
+        let text = Text { reply: Some(target.clone()), ..Text::plain(keys.join(" ")) };
+        let said = Outbound { kind: Kind::Text(text), ..first.clone() };
+        return letter(state, core, user, person, &[said], true).await;
+    }
+    letter(state, core, user, person, out, false).await
 }
 
 /// Sends one letter, or keeps its subject for the next one where nothing else was said.
@@ -46,12 +55,20 @@ async fn letter(
     user: &UserId,
     person: &PersonId,
     out: &[Outbound],
+    reaction: bool,
 ) -> Result<Receipt, Failure> {
     let (Some(first), Some(last)) = (out.first(), out.last()) else { return Ok(Receipt::default()) };
     let name = first.name.clone().unwrap_or_else(|| user.local().to_owned());
-    let mut letter = compose::compose(out, &name);
+    let has_files = out.iter().any(|outbound| matches!(outbound.kind, Kind::File(_)));
+    // Held until the mail has gone: so much memory its files take, several times over.
+    let _room = match has_files {
+        true => Some(state.packing.acquire().await.map_err(|error| Failure::temporary(error.to_string()))?),
+        false => None,
+    };
+    let luggage = attach::pack(state, core, out).await?;
+    let mut letter = compose::compose(&luggage.lines, &name);
     let subject_key = thread::subject_key(user, person);
-    if letter.text.trim().is_empty() {
+    if letter.text.trim().is_empty() && luggage.files.is_empty() {
         if let Some(subject) = letter.subject {
             core.put(&subject_key, Some(subject.into_bytes())).await.map_err(closed)?;
         }
@@ -73,12 +90,14 @@ async fn letter(
         known.subject.as_deref().is_none_or(|old| subject::base(old) != subject::base(given))
     };
     let answered = answered.filter(|known| letter.subject.as_deref().is_none_or(|given| !changed(known, given)));
+    let topic = match luggage.files.first() {
+        Some(file) if letter.text.trim().is_empty() => &file.name,
+        _ => &letter.text,
+    };
     let subject = match (&letter.subject, &answered) {
         (Some(given), None) => given.clone(),
-        (_, Some(known)) => {
-            known.subject.as_deref().map_or_else(|| subject::of_text(&letter.text, &name), subject::answer)
-        }
-        (None, None) => subject::of_text(&letter.text, &name),
+        (_, Some(known)) => known.subject.as_deref().map_or_else(|| subject::of_text(topic, &name), subject::answer),
+        (None, None) => subject::of_text(topic, &name),
     };
     let references = answered.as_ref().map(Known::references_of_answer).unwrap_or_default();
     let jabber_id = user.to_string();
@@ -94,12 +113,18 @@ async fn letter(
         at: first.at,
         trace: &core.install_id(),
         jabber_id: state.config.jabber_id.then_some(jabber_id.as_str()),
+        reaction,
+        files: &luggage.files,
     })
     .map_err(|error| bad_address(&to, &error))?;
     let mail = state.sign(mail, first.at)?;
     let envelope = format!("{}@{}", bounce::token(&core.key("bounce"), first.id), state.config.domain);
     state.sender.send(Envelope { from: &envelope, to: &to, id: &message_id }, &mail).await?;
 
+    if reaction {
+        // Nothing that is said later answers it.
+        return Ok(Receipt { ids: vec![ItemId::new(&message_id)] });
+    }
     let known = Known { id: message_id.clone(), references, subject: Some(subject), at: last.at.0 };
     // An answer to a mail belongs to the conversation of that mail, whatever the client calls its own.
     let named = letter.thread.filter(|_| letter.reply.is_none());
@@ -138,10 +163,11 @@ async fn answered(
     letter: &Composed,
     first: &Outbound,
 ) -> Result<Option<Known>, Closed> {
-    if let Some(id) = &letter.reply
-        && let Some(bytes) = core.get(&thread::mail_key(user, person, id)).await?
-    {
-        return Ok(Known::read(&bytes));
+    let replied = letter.reply.as_deref();
+    for id in [replied, replied.and_then(thread::mail_of)].into_iter().flatten() {
+        if let Some(bytes) = core.get(&thread::mail_key(user, person, id)).await? {
+            return Ok(Known::read(&bytes));
+        }
     }
     if let Some(named) = &letter.thread
         && let Some(bytes) = core.get(&thread::thread_key(user, person, named)).await?

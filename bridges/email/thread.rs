@@ -37,6 +37,17 @@ pub fn mail_key(user: &UserId, person: &PersonId, id: &str) -> String {
     format!("mail/{user}/{}@{}/{id}", person.local(), person.server())
 }
 
+/// The id of a further part of a mail, which is shown as a message of its own.
+pub fn part_id(mail: &str, number: usize) -> String {
+    format!("{mail}#{number}")
+}
+
+/// The Message-ID of the mail that has this part.
+pub fn mail_of(part: &str) -> Option<&str> {
+    let (mail, number) = part.rsplit_once('#')?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(mail)
+}
+
 /// The key of the last mail of a conversation, by the name that the XMPP side has for it. The name may be anything.
 pub fn thread_key(user: &UserId, person: &PersonId, name: &str) -> String {
     format!("thread/{user}/{}@{}/{}", person.local(), person.server(), self::name(name))

@@ -1,7 +1,9 @@
 //! Pure: from lines of chat to a mail. Every value passes a sanitiser before it comes near a header.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{ContentTransferEncoding, ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
+use lettre::message::{Attachment as Part, Body, Mailbox, Message, MultiPart, MultiPartKind, SinglePart};
 use sha2::{Digest, Sha256};
 
 use super::from_mail::is_id;
@@ -36,6 +38,21 @@ pub struct Parts<'a> {
     pub trace: &'a str,
     /// The XMPP address of the writer (RFC 7259), where mails name it.
     pub jabber_id: Option<&'a str>,
+    /// Whether the text is a reaction (RFC 9078) to what it answers.
+    pub reaction: bool,
+    /// The files that travel with it.
+    pub files: &'a [Attachment],
+}
+
+/// A file that travels with a mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Its name.
+    pub name: String,
+    /// The media type, where it is known.
+    pub media_type: Option<String>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// The mail as bytes.
@@ -65,20 +82,31 @@ pub fn mail(parts: &Parts<'_>) -> Result<Vec<u8>, String> {
     if let Some(last) = references.last() {
         builder = builder.in_reply_to(last.clone()).references(references.join(" "));
     }
-    let body = SinglePart::builder()
-        .header(ContentType::TEXT_PLAIN)
-        .header(ContentTransferEncoding::QuotedPrintable)
-        .body(body_text(parts.text));
-    let message = match parts.rich {
-        None => builder.singlepart(body),
-        Some(rich) => {
-            let html = SinglePart::builder()
-                .header(ContentType::TEXT_HTML)
-                .header(ContentTransferEncoding::QuotedPrintable)
-                .body(page(rich));
-            let both = MultiPart::builder().kind(MultiPartKind::Alternative).boundary(boundary(parts.message_id));
-            // The best last (RFC 2046, section 5.1.4).
-            builder.multipart(both.singlepart(body).singlepart(html))
+    let mut body =
+        SinglePart::builder().header(ContentType::TEXT_PLAIN).header(ContentTransferEncoding::QuotedPrintable);
+    if parts.reaction {
+        body = body.header(Reaction);
+    }
+    let body = body.body(body_text(parts.text));
+    let both = parts.rich.map(|rich| {
+        let html = SinglePart::builder()
+            .header(ContentType::TEXT_HTML)
+            .header(ContentTransferEncoding::QuotedPrintable)
+            .body(page(rich));
+        let both = MultiPart::builder().kind(MultiPartKind::Alternative).boundary(boundary("text", parts.message_id));
+        // The best last (RFC 2046, section 5.1.4).
+        both.singlepart(body.clone()).singlepart(html)
+    });
+    let message = match (both, parts.files.is_empty()) {
+        (None, true) => builder.singlepart(body),
+        (Some(both), true) => builder.multipart(both),
+        (both, false) => {
+            let mixed = MultiPart::builder().kind(MultiPartKind::Mixed).boundary(boundary("files", parts.message_id));
+            let mixed = match both {
+                Some(both) => mixed.multipart(both),
+                None => mixed.singlepart(body),
+            };
+            builder.multipart(parts.files.iter().fold(mixed, |mixed, file| mixed.singlepart(attached(file))))
         }
     };
     message.map(|message| message.formatted()).map_err(|error| error.to_string())
@@ -98,11 +126,27 @@ fn page(rich: &Rich) -> String {
     page
 }
 
-/// What stands between the parts: always the same for the same mail, and nothing that its text could hold by accident, since
+/// What stands between parts, of which there are two kinds: always the same for the same mail, and nothing that its text could hold by accident, since
 /// no line of quoted-printable begins so (RFC 2045, section 6.7).
-fn boundary(message_id: &str) -> String {
-    let hash = Sha256::digest(message_id.as_bytes());
+fn boundary(what: &str, message_id: &str) -> String {
+    let hash = Sha256::digest(format!("{what}/{message_id}"));
     hash[..12].iter().fold(String::from("=_"), |out, byte| out + &format!("{byte:02x}"))
+}
+
+/// A file as a part of a mail. Whatever it is, it is written in base64: nothing on the way changes its line ends.
+fn attached(file: &Attachment) -> SinglePart {
+    let name: String = header_text(&file.name).chars().filter(|c| !"\"\\/".contains(*c)).collect();
+    let bytes = STANDARD.encode(&file.bytes);
+    let lines = bytes.as_bytes().chunks(76).flat_map(|line| line.iter().chain(b"\r\n")).copied().collect();
+    let body = Body::dangerous_pre_encoded(lines, ContentTransferEncoding::Base64);
+    let declared = file.media_type.as_deref().and_then(|kind| ContentType::parse(&header_text(kind)).ok());
+    // A part of these kinds would not be a file to whoever reads the mail.
+    let opens = |kind: &ContentType| {
+        let kind = format!("{kind:?}").to_ascii_lowercase();
+        kind.contains("multipart/") || kind.contains("message/")
+    };
+    let plain = || ContentType::parse("application/octet-stream").unwrap_or(ContentType::TEXT_PLAIN);
+    Part::new(name).body(body, declared.filter(|kind| !opens(kind)).unwrap_or_else(plain))
 }
 
 /// The header by which our own mail is recognised.
@@ -120,6 +164,24 @@ impl Header for Trace {
 
     fn display(&self) -> HeaderValue {
         HeaderValue::new(Self::name(), self.0.clone())
+    }
+}
+
+/// Says that a part is a reaction (RFC 9078).
+#[derive(Clone)]
+struct Reaction;
+
+impl Header for Reaction {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Content-Disposition")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "reaction".to_owned())
     }
 }
 
@@ -190,6 +252,7 @@ fn body_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mail_parser::MimeHeaders;
     use proptest::prelude::*;
 
     use super::*;
@@ -217,7 +280,48 @@ mod tests {
             at: Timestamp(1_780_000_000_000),
             trace: "i",
             jabber_id: Some(jid),
+            reaction: false,
+            files: &[],
         }
+    }
+
+    #[test]
+    fn e29_a_reaction_is_one() {
+        let references = ["b@x".to_owned()];
+        let wire = mail(&Parts { reaction: true, ..parts("R", "Re: S", "👍 ❤️", &references) }).unwrap();
+        let read = crate::email::from_mail::read(&wire, Timestamp(1_780_000_000_000));
+        let keys = vec!["👍".to_owned(), "❤️".to_owned()];
+        assert_eq!(read.signal, Some(crate::email::signal::Signal::Reaction { of: "b@x".into(), keys }));
+    }
+
+    #[test]
+    fn e27_files_are_parts_and_the_mail_is_the_same_each_time() {
+        let file = |name: &str, media_type: Option<&str>, bytes: &[u8]| Attachment {
+            name: name.to_owned(),
+            media_type: media_type.map(str::to_owned),
+            bytes: bytes.to_vec(),
+        };
+        let files = [
+            file("Töne \"1\".ogg", Some("audio/ogg"), &[7; 100_000]),
+            file("a.txt", Some("text/plain"), b"one\ntwo\n.\n"),
+            file("x", Some("message/rfc822"), b"From: x"),
+            file("y", Some("no type\r\nX-Evil: 1"), b""),
+        ];
+        let parts = Parts { files: &files, ..parts("R", "S", "look", &[]) };
+        let wire = mail(&parts).unwrap();
+        assert_eq!(wire, mail(&parts).unwrap());
+        assert!(wire.split(|byte| *byte == b'\n').all(|line| line.len() <= 998 && line.is_ascii()));
+        let read = mail_parser::MessageParser::default().parse(&wire).unwrap();
+        assert_eq!(read.body_text(0).unwrap().trim(), "look");
+        let seen: Vec<_> = read.attachments().map(|part| (part.attachment_name().unwrap(), part.contents())).collect();
+        let names: Vec<_> = seen.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["Töne 1.ogg", "a.txt", "x", "y"]);
+        for (file, (_, bytes)) in files.iter().zip(&seen) {
+            assert_eq!(*bytes, file.bytes);
+        }
+        assert!(
+            !headers(&wire).contains(&"X-Evil".to_owned()) && !String::from_utf8_lossy(&wire).contains("\r\nX-Evil")
+        );
     }
 
     #[test]

@@ -15,16 +15,22 @@ pub fn degrade(kind: Kind, can: &Capabilities, say: &dyn Fn(&Sentence) -> String
         Kind::Edit { target, new } if can.edit && target.id.is_some() => {
             (Some(Kind::Edit { target, new: formatted(new, can) }), None)
         }
-        Kind::Edit { new, .. } => {
-            let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
-            (Some(Kind::Text(Text { body, rich: None, ..new })), Some("edit"))
+        Kind::Edit { target, new } => {
+            // Letters say it in words; in chat a star does.
+            let key = if can.subject { "core.corrected" } else { "core.edited" };
+            let body = say(&Sentence::new(key).with("text", new.body.clone()));
+            // It belongs to what it corrects.
+            let reply = new.reply.clone().or(Some(target)).filter(|target| can.reply && target.id.is_some());
+            (Some(Kind::Text(Text { body, rich: None, reply, ..new })), Some("edit"))
         }
         Kind::Reaction { target, keys } if can.reaction && target.id.is_some() => {
             (Some(Kind::Reaction { target, keys }), None)
         }
         Kind::Reaction { keys, .. } if keys.is_empty() => (None, Some("reaction")),
-        Kind::Reaction { keys, .. } => {
-            (Some(notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" "))))), Some("reaction"))
+        Kind::Reaction { keys, target } => {
+            let body = say(&Sentence::new("core.reacted").with("keys", keys.join(" ")));
+            let reply = Some(target).filter(|target| can.reply && target.id.is_some());
+            (Some(Kind::Text(Text { body, style: Style::Notice, reply, ..Text::default() })), Some("reaction"))
         }
         Kind::Retract { target } if can.retract && target.id.is_some() => (Some(Kind::Retract { target }), None),
         Kind::Moderate { target, reason } if can.retract && target.id.is_some() => {
@@ -252,7 +258,8 @@ mod tests {
     /// is carried or becomes words.
     #[test]
     fn the_fate_of_every_kind_on_every_network() {
-        // Writing travels beside the queue, not through it.
+        // Writing travels beside the queue, not through it. By mail reactions go to those who have sent one, and a retraction
+        // is refused before it comes here.
         let table = [
             ("text", ["carried", "carried", "carried"]),
             ("answer", ["carried", "carried", "carried"]),
@@ -264,7 +271,7 @@ mod tests {
             ("retraction", ["words: retraction", "carried", "carried"]),
             ("retraction of the unknown", ["words: retraction", "words: retraction", "words: retraction"]),
             ("moderation", ["words: retraction", "carried", "carried"]),
-            ("file", ["words: file", "words: file", "carried"]),
+            ("file", ["carried", "words: file", "carried"]),
             ("place", ["words", "words", "carried"]),
             ("encrypted", ["words: encrypted", "words: encrypted", "words: encrypted"]),
             ("mark of reading", ["nothing", "carried", "carried"]),

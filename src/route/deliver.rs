@@ -15,7 +15,7 @@ use tracing::{debug, error, info};
 use super::degrade::degrade;
 use super::item::{Item, Speaker};
 use super::settler::Settler;
-use super::{event, stored, targets};
+use super::{event, stored, targets, undo};
 use crate::clock::Clock;
 use crate::observe::Metrics;
 use crate::store::{Direction, NewEvent, Queued, Settle, Store};
@@ -59,6 +59,17 @@ pub enum Verdict {
     },
 }
 
+/// What became of lines that waited.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// These go out together.
+    pub lines: Vec<Queued>,
+    /// These were corrected into orders to the adapter, and go alone.
+    pub orders: Vec<Queued>,
+    /// These are done.
+    pub gone: Vec<EventId>,
+}
+
 impl Delivery {
     /// Puts the parts together.
     #[must_use]
@@ -84,6 +95,12 @@ impl Delivery {
         stored::read(&row.body).is_ok_and(|item| self.line(&item))
     }
 
+    /// Whether a row is a file.
+    #[must_use]
+    pub fn is_file(&self, row: &Queued) -> bool {
+        stored::read(&row.body).is_ok_and(|item| matches!(item.kind, Kind::File(_)))
+    }
+
     /// When the line was said, by our clock.
     #[must_use]
     pub fn said(&self, row: &Queued) -> Option<Timestamp> {
@@ -94,14 +111,62 @@ impl Delivery {
     #[must_use]
     pub fn joins(&self, first: &Queued, row: &Queued) -> bool {
         let (Ok(first), Ok(row)) = (stored::read(&first.body), stored::read(&row.body)) else { return false };
-        let fresh = matches!(&row.kind, Kind::Text(text) if text.subject.is_none() && text.reply.is_none());
+        let fresh = match &row.kind {
+            Kind::Text(text) => text.subject.is_none() && text.reply.is_none(),
+            Kind::File(file) => file.reply.is_none(),
+            Kind::Reaction { .. } => true,
+            _ => false,
+        };
         fresh && self.line(&row) && speaker(&first) == speaker(&row)
     }
 
-    /// Writes down that these rows travel as one item, and waits until it is on disk.
-    pub async fn seal(&self, ids: Vec<EventId>) {
-        self.0.settler.settle(Settle::Seal { ids }, Vec::new()).await;
-        self.0.settler.flush().await;
+    /// Whether a row corrects or takes back another message.
+    #[must_use]
+    pub fn is_change(&self, row: &Queued) -> bool {
+        stored::read(&row.body).is_ok_and(|item| undo::is_change(&item))
+    }
+
+    /// Whether a row corrects or takes back one of these lines, or a correction of them. `Some(true)` where the line becomes
+    /// an order by it, for which nothing waits.
+    #[must_use]
+    pub fn changes(&self, lines: &[Queued], row: &Queued) -> Option<bool> {
+        let item = stored::read(&row.body).ok().filter(|item| undo::belongs(item, lines))?;
+        Some(
+            matches!(&item.kind, Kind::Edit { new, .. } if !self.line(&Item { kind: Kind::Text(new.clone()), ..item.clone() })),
+        )
+    }
+
+    /// Whether a row that was read earlier does not wait any more.
+    pub async fn spent(&self, row: &Queued) -> bool {
+        let before = Some(EventId(row.id.0 - 1));
+        let parts = &self.0;
+        parts.settler.flush().await;
+        let found = parts.store.pending(&parts.network, Direction::ToNetwork, Some(&row.chat), before, 1).await;
+        // Where the store cannot be read it is taken to wait: to deliver again is the lesser evil.
+        found.is_ok_and(|rows| rows.first().is_none_or(|first| first.id != row.id))
+    }
+
+    /// Whether a row was worked into what it speaks of after this copy of it was read.
+    async fn worked_in(&self, row: &Queued, item: &Item) -> bool {
+        undo::is_change(item) && self.0.adapter.capabilities(Some(&item.chat)).batch.is_some() && self.spent(row).await
+    }
+
+    /// Ends the time in which lines can be changed: what waits behind them (`later`) and speaks of them is worked in, and
+    /// written down in one step together with the fact that the rest travels as one item. Returns, when that is on disk,
+    /// what became of them.
+    pub async fn seal(&self, lines: Vec<Queued>, later: &[Queued]) -> Sealed {
+        let parts = &self.0;
+        let closed = undo::close(lines, later);
+        let then = closed.retractions.iter().flat_map(|item| event::accepted(&parts.network, item, None)).collect();
+        let (lines, orders): (Vec<Queued>, Vec<Queued>) = closed.lines.into_iter().partition(|row| self.is_line(row));
+        let outcome = Settle::Seal {
+            ids: lines.iter().map(|row| row.id).collect(),
+            bodies: closed.bodies,
+            gone: closed.gone.clone(),
+        };
+        parts.settler.settle(outcome, then).await;
+        parts.settler.flush().await;
+        Sealed { lines, orders, gone: closed.gone }
     }
 
     /// Delivers rows of one chat: one, or a batch of lines.
@@ -111,7 +176,7 @@ impl Delivery {
         for row in rows {
             match stored::read(&row.body) {
                 Ok(item) => items.push((row, item)),
-                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), None).await,
+                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), Vec::new()).await,
             }
         }
         let mut out = Vec::with_capacity(items.len());
@@ -148,12 +213,14 @@ impl Delivery {
         let sentence = Sentence::new("core.dropped").with("network", self.0.descriptor.name);
         for row in rows {
             match stored::read(&row.body) {
+                // It was worked into what it speaks of after this copy was read, and nothing of it is left to take out.
+                Ok(item) if self.worked_in(row, &item).await => {}
                 Ok(item) => {
                     let why = format!("taken out of the queue by {by}");
                     let failure = Failure::permanent(Condition::ServiceUnavailable, sentence.clone(), why);
                     self.failed(first, &[(row, item)], failure).await;
                 }
-                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), None).await,
+                Err(error) => self.bury(row.id, Condition::InternalServerError, &error.to_string(), Vec::new()).await,
             }
         }
     }
@@ -177,6 +244,23 @@ impl Delivery {
             return Err(Failure::permanent(Condition::Forbidden, sentence, "a message of another"));
         }
         let can: Capabilities = parts.adapter.capabilities(Some(&item.chat));
+        if self.worked_in(row, item).await {
+            return Ok(None);
+        }
+        if let Kind::Retract { target } = &kind
+            && !can.retract
+        {
+            if target.event.is_some() && target.id.is_none() {
+                // It never arrived there, which its sender has heard.
+                return Ok(None);
+            }
+            let sentence = Sentence::new("core.cannot-retract").with("network", parts.descriptor.name);
+            // Nothing failed that an admin could mend: it is no dead letter.
+            parts.metrics.lost(&parts.network, "retraction");
+            let told = self.told(row, item, Condition::PolicyViolation, &sentence);
+            parts.settler.settle(Settle::Done { id: row.id, ids: Vec::new() }, told).await;
+            return Ok(None);
+        }
         let say = |sentence: &Sentence| parts.texts.text(sentence, item.meta.lang.as_deref());
         let (kind, loss) = degrade(kind, &can, &say);
         if let Some(loss) = loss
@@ -208,7 +292,7 @@ impl Delivery {
             let ids: Vec<String> = receipt.ids.iter().map(ToString::to_string).collect();
             let then = event::accepted(&parts.network, item, ids.first().map(String::as_str));
             parts.metrics.delivered(&parts.network, Direction::ToNetwork, now.since(row.committed));
-            parts.settler.settle(Settle::Done { id: row.id, ids }, then.into_iter().collect()).await;
+            parts.settler.settle(Settle::Done { id: row.id, ids }, then).await;
         }
     }
 
@@ -219,7 +303,7 @@ impl Delivery {
             Failure::Permanent { condition, sentence, detail } => {
                 info!(network = %parts.network, event = %first.id, %condition, detail, "not delivered");
                 for (row, item) in carried {
-                    let told = told(&parts.network, row, item, condition, &sentence, false);
+                    let told = self.told(row, item, condition, &sentence);
                     self.bury(row.id, condition, &detail, told).await;
                 }
                 Verdict::Settled
@@ -228,7 +312,7 @@ impl Delivery {
                 info!(network = %parts.network, event = %first.id, detail, "given up");
                 let sentence = Sentence::new("core.given-up").with("network", parts.descriptor.name);
                 for (row, item) in carried {
-                    let told = told(&parts.network, row, item, condition, &sentence, false);
+                    let told = self.told(row, item, condition, &sentence);
                     self.bury(row.id, condition, &detail, told).await;
                 }
                 Verdict::Settled
@@ -246,7 +330,9 @@ impl Delivery {
                     let outcome = Settle::Retry { id: row.id, attempts, next_try, error: detail.clone(), notices };
                     let sentence = Sentence::new("core.still-trying").with("network", parts.descriptor.name);
                     let due = (n == 0 && notices > first.notices).then_some(&sentence);
-                    let told = due.and_then(|due| told(&parts.network, row, item, condition, due, true));
+                    let told = due
+                        .filter(|_| wants_to_hear(item))
+                        .map(|due| event::failed(&parts.network, row.id, item, condition, due.clone(), true));
                     parts.settler.settle(outcome, told.into_iter().collect()).await;
                 }
                 Verdict::Again { next_try, notices }
@@ -254,18 +340,42 @@ impl Delivery {
         }
     }
 
-    async fn bury(&self, id: EventId, condition: Condition, error: &str, told: Option<NewEvent>) {
+    /// What the sender of an item that failed for good hears.
+    fn told(&self, row: &Queued, item: &Item, condition: Condition, sentence: &Sentence) -> Vec<NewEvent> {
+        if !wants_to_hear(item) {
+            return Vec::new();
+        }
+        let (network, id, now) = (&self.0.network, row.id, self.0.clock.now());
+        let mut told = vec![event::failed(network, id, item, condition, sentence.clone(), false)];
+        told.extend(event::failed_correction(network, id, item, condition, sentence.clone(), now));
+        if matches!(item.kind, Kind::Retract { .. }) {
+            // Clients show no error of something that they do not show.
+            told.push(event::failed_in_words(network, id, item, condition, sentence.clone()));
+        }
+        told
+    }
+
+    async fn bury(&self, id: EventId, condition: Condition, error: &str, told: Vec<NewEvent>) {
         self.0.metrics.dead(&self.0.network, Direction::ToNetwork);
         let outcome = Settle::Dead { id, condition, error: error.to_owned() };
-        self.0.settler.settle(outcome, told.into_iter().collect()).await;
+        self.0.settler.settle(outcome, told).await;
     }
 
     /// Whether an item is a line of chat that may travel with others: no order to the adapter, and nothing that the
     /// gateway put into words.
     fn line(&self, item: &Item) -> bool {
         let orders = self.0.adapter.capabilities(None).batch.map_or(&[][..], |batch| batch.orders);
-        matches!(&item.kind, Kind::Text(text)
-            if text.style != Style::Notice && !orders.contains(&text.body.trim()))
+        match &item.kind {
+            Kind::Text(text) => text.style != Style::Notice && !orders.contains(&text.body.trim()),
+            // What may fail by itself goes alone: a link to an encrypted file is no way out.
+            Kind::File(file) => {
+                let link = file.url.as_ref().is_some_and(|url| url.starts_with("https:") || url.starts_with("http:"));
+                link && self.0.adapter.capabilities(Some(&item.chat)).file
+            }
+            // In words it is a line like others, and not worth an item of its own.
+            Kind::Reaction { .. } => !self.0.adapter.capabilities(Some(&item.chat)).reaction,
+            _ => false,
+        }
     }
 
     /// How long to wait before the given try: the network's own schedule, spread by a fifth either way so that many
@@ -283,17 +393,9 @@ impl Delivery {
     }
 }
 
-/// What the sender hears of a failure. Nothing where they said nothing: that they have read something.
-fn told(
-    network: &Arc<str>,
-    row: &Queued,
-    item: &Item,
-    condition: Condition,
-    sentence: &Sentence,
-    still_trying: bool,
-) -> Option<NewEvent> {
-    let said = !matches!(item.kind, Kind::Displayed { .. });
-    said.then(|| event::failed(network, row.id, item, condition, sentence.clone(), still_trying))
+/// Whether the sender of an item hears of its failure. Not where they said nothing: that they have read something.
+fn wants_to_hear(item: &Item) -> bool {
+    !matches!(item.kind, Kind::Displayed { .. })
 }
 
 fn speaker(item: &Item) -> Option<&portway_bridges::api::UserId> {

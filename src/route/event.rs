@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, Sentence, Target};
+use portway_bridges::api::{Chat, Condition, EventId, Failed, Inbound, Kind, PersonId, Sentence, Target, Timestamp};
 
 use super::item::{Item, Meta, Speaker};
 use super::{key, stored};
@@ -103,10 +103,18 @@ pub fn to_xmpp(
 }
 
 /// What follows when the network has accepted an item: in a room its reflection to all occupants, otherwise a receipt
-/// (XEP-0184) if the sender asked for one.
+/// (XEP-0184) if the sender asked for one, and one for each correction that was worked into it.
 #[must_use]
-pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Option<NewEvent> {
-    let followup = match (&item.chat, &item.kind) {
+pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Vec<NewEvent> {
+    let receipt = |person: &PersonId, id: &str, to: &Option<String>| Item {
+        chat: item.chat.clone(),
+        speaker: Speaker::Person { id: person.clone(), name: None },
+        at: item.at,
+        kind: Kind::Delivered { target: Target::by_id(id) },
+        meta: Meta { id: Some(id.to_owned()), to: to.clone(), face: item.meta.face.clone(), ..Meta::default() },
+    };
+    let mut followups = Vec::new();
+    match (&item.chat, &item.kind) {
         (
             Chat::Room(_),
             Kind::Text(_)
@@ -122,23 +130,18 @@ pub fn accepted(network: &Arc<str>, item: &Item, remote_id: Option<&str>) -> Opt
             let remote_id = remote_id.map(str::to_owned);
             // A client that got its own id back twice would drop the second.
             let meta = Meta { id: own_id(&item.meta), part: 0, origin_id, remote_id, ..item.meta.clone() };
-            Item { meta, ..item.clone() }
+            followups.push(Item { meta, ..item.clone() });
         }
-        (Chat::Direct { person, .. }, _) if item.meta.receipt => Item {
-            chat: item.chat.clone(),
-            speaker: Speaker::Person { id: person.clone(), name: None },
-            at: item.at,
-            kind: Kind::Delivered { target: Target::by_id(item.meta.id.as_deref()?) },
-            meta: Meta {
-                id: item.meta.id.clone(),
-                to: item.meta.from.clone(),
-                face: item.meta.face.clone(),
-                ..Meta::default()
-            },
-        },
-        _ => return None,
-    };
-    Some(own(network, &followup))
+        (Chat::Direct { person, .. }, _) => {
+            if let Some(id) = item.meta.id.as_deref().filter(|_| item.meta.receipt) {
+                followups.push(receipt(person, id, &item.meta.from));
+            }
+            let corrections = item.meta.corrections.iter().filter(|one| one.receipt);
+            followups.extend(corrections.map(|one| receipt(person, &one.id, &one.from)));
+        }
+        _ => {}
+    }
+    followups.iter().map(|followup| own(network, followup)).collect()
 }
 
 /// The failure that the sender of an item hears of.
@@ -160,6 +163,34 @@ pub fn failed(
     };
     let kind = Kind::Failed(Failed { event, condition, sentence, still_trying });
     own(network, &Item { chat: item.chat.clone(), speaker: Speaker::Gateway, at: item.at, kind, meta })
+}
+
+/// The same for the sender of the last correction that was worked into an item: clients know the message by that id then.
+#[must_use]
+pub fn failed_correction(
+    network: &Arc<str>,
+    event: EventId,
+    item: &Item,
+    condition: Condition,
+    sentence: Sentence,
+    now: Timestamp,
+) -> Option<NewEvent> {
+    let last = item.meta.corrections.last()?;
+    let meta = Meta { id: Some(last.id.clone()), from: last.from.clone(), ..item.meta.clone() };
+    Some(failed(network, event, &Item { meta, at: now, ..item.clone() }, condition, sentence, false))
+}
+
+/// A failure in words beside the error: about something whose error clients do not show.
+#[must_use]
+pub fn failed_in_words(
+    network: &Arc<str>,
+    event: EventId,
+    item: &Item,
+    condition: Condition,
+    why: Sentence,
+) -> NewEvent {
+    let meta = Meta { id: None, ..item.meta.clone() };
+    failed(network, event, &Item { meta, ..item.clone() }, condition, why, true)
 }
 
 /// The row of an item of our own making that goes to XMPP.
@@ -240,7 +271,7 @@ mod tests {
         );
         assert_ne!(rows[0].dedupe, rows[1].dedupe, "neither is a repetition of the other");
         for (n, own, origin) in [(0, "m1", Some("o1")), (1, "m1/file-2", None)] {
-            let shown = accepted(&network, &part(n), Some("$e")).unwrap();
+            let shown = accepted(&network, &part(n), Some("$e")).pop().unwrap();
             let meta = stored::read(&shown.body).unwrap().meta;
             assert_eq!((meta.id.as_deref(), meta.origin_id.as_deref()), (Some(own), origin));
             // The error is on the stanza that its sender knows.
@@ -256,7 +287,7 @@ mod tests {
             id: Some(portway_bridges::api::ItemId::new("$e")),
             other_ids: Vec::new(),
             chat: Chat::Room(RoomId::id("r", None).unwrap()),
-            sender: portway_bridges::api::PersonId::new("alice", "hs").unwrap(),
+            sender: PersonId::new("alice", "hs").unwrap(),
             sender_name: None,
             at: Timestamp(0),
             kind,

@@ -64,4 +64,17 @@ pub struct Meta {
     pub receipt: bool,
     /// The language of the stanza, for what we answer.
     pub lang: Option<String>,
+    /// The corrections that were worked in while it waited, oldest first: their senders hear what became of it, too.
+    pub corrections: Vec<Correction>,
+}
+
+/// A correction that was worked into what it corrects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Correction {
+    /// The `id` of its stanza.
+    pub id: String,
+    /// The full JID that it came from.
+    pub from: Option<String>,
+    /// Whether its sender asked for a receipt (XEP-0184).
+    pub receipt: bool,
 }

@@ -26,6 +26,12 @@ const PARALLEL: usize = 64;
 /// How many rows the feeder reads at once.
 const READ: usize = 512;
 
+/// How long a file waits for further ones.
+const FILES: Duration = Duration::from_secs(3);
+
+/// How far behind a batch it is looked for what changes it, in rows of its chat.
+const BEHIND: usize = 8192;
+
 /// How long it is remembered that a user went away: longer than a line takes to its lane.
 const LEFT: Duration = Duration::from_secs(30);
 
@@ -277,7 +283,7 @@ impl Lanes {
                 Some(batch) => self.collect(&chat, first, batch, &lane).await,
                 None => vec![first],
             };
-            if self.stop.is_cancelled() || !self.deliver(batch, &chat, &lane).await {
+            if self.stop.is_cancelled() || (!batch.is_empty() && !self.deliver(batch, &chat, &lane).await) {
                 break;
             }
         }
@@ -293,7 +299,7 @@ impl Lanes {
     /// the map in the same step, so that no row can slip in between.
     async fn next(&self, chat: &str, lane: &Arc<Lane>) -> Option<Queued> {
         loop {
-            let (after, until) = {
+            {
                 let mut map = self.map();
                 let mut rows = lane.rows();
                 if let Some(row) = rows.queue.pop_front() {
@@ -304,6 +310,19 @@ impl Lanes {
                     map.emptied.remove(chat);
                     return None;
                 }
+            }
+            if !self.refill(chat, lane).await {
+                return None;
+            }
+        }
+    }
+
+    /// Reads rows for a lane that has none in memory and more in the store. False at the stop signal.
+    async fn refill(&self, chat: &str, lane: &Arc<Lane>) -> bool {
+        loop {
+            let (after, until) = {
+                let map = self.map();
+                let mut rows = lane.rows();
                 rows.more = false;
                 (rows.last, map.fed)
             };
@@ -324,55 +343,80 @@ impl Lanes {
                     }
                     // Not `rows.last`: the feeder may have moved it past rows that were just left out.
                     rows.last = rows.queue.back().map(|row| row.id).or(after);
+                    return true;
                 }
                 Err(error) => {
                     warn!(network = %self.network, %error, "the queue cannot be read, trying again");
                     lane.rows().more = true;
                     tokio::select! {
                         () = tokio::time::sleep(PAUSE) => {}
-                        () = self.stop.cancelled() => return None,
+                        () = self.stop.cancelled() => return false,
                     }
                 }
             }
         }
     }
 
-    /// Collects the lines that travel together, waiting for the silence after the last one. The batch is sealed in the
-    /// store before it goes out, so that a retry after a crash sends the same lines under the same id.
+    /// Collects the lines that travel together, waiting for the silence after the last one. What is said of them meanwhile
+    /// is worked in when the waiting ends. The batch is sealed in the store before it goes out, so that a retry after a crash
+    /// sends the same lines under the same id. Empty where nothing is left to go out.
     async fn collect(&self, chat: &str, first: Queued, batch: Batch, lane: &Arc<Lane>) -> Vec<Queued> {
-        let mut rows = vec![first];
-        if let Some(sealed) = rows[0].batch {
-            // What an earlier run sealed stays together and is not waited for.
-            loop {
-                let mut held = lane.rows();
-                match held.queue.front() {
-                    Some(row) if row.batch == Some(sealed) => rows.extend(held.queue.pop_front()),
-                    _ => return rows,
-                }
+        if let Some(sealed) = first.batch {
+            if sealed != first.id && self.delivery.spent(&first).await {
+                // It went with the first of its batch.
+                return Vec::new();
             }
+            // What an earlier run sealed stays together and is not waited for.
+            let Some(rest) = self.behind(chat, first.id).await else { return Vec::new() };
+            return std::iter::once(first).chain(rest.into_iter().filter(|row| row.batch == Some(sealed))).collect();
         }
-        if !self.delivery.is_line(&rows[0]) || rows[0].attempts > 0 {
-            return rows;
+        if !self.delivery.is_line(&first) || first.attempts > 0 {
+            return vec![first];
         }
+        let mut spoken = first.committed;
+        let mut rows = vec![first];
+        // What was said of the lines: it stays in the store until the waiting ends.
+        let mut changes = Vec::new();
         loop {
             let mut closed = self.emptied(chat, &rows).is_some();
+            let mut other = None;
+            let mut refill = false;
             {
                 let mut held = lane.rows();
-                while rows.len() < batch.max_lines {
-                    match held.queue.front() {
-                        Some(row) if row.batch.is_none() && self.delivery.joins(&rows[0], row) => {
-                            rows.extend(held.queue.pop_front());
-                        }
-                        Some(_) => {
-                            closed = true;
-                            break;
-                        }
-                        None => {
-                            closed = held.more;
-                            break;
-                        }
+                while rows.len() < batch.max_lines && changes.len() < batch.max_lines && !closed {
+                    let Some(row) = held.queue.front() else {
+                        refill = held.more;
+                        break;
+                    };
+                    if row.batch.is_none() && self.delivery.joins(&rows[0], row) {
+                        spoken = row.committed;
+                        rows.extend(held.queue.pop_front());
+                    } else if let Some(order) =
+                        self.delivery.changes(&rows, row).or(self.delivery.changes(&changes, row))
+                    {
+                        spoken = row.committed;
+                        changes.extend(held.queue.pop_front());
+                        closed = order;
+                    } else {
+                        other = Some(row.clone());
+                        break;
                     }
                 }
+            }
+            if refill {
+                // There is more than fits into memory, which ends no waiting.
+                if !self.refill(chat, lane).await {
+                    return Vec::new();
+                }
+                continue;
+            }
+            if let Some(other) = other {
+                if self.delivery.is_change(&other) && self.delivery.spent(&other).await {
+                    // It was worked into an earlier batch after this copy had been read.
+                    lane.rows().queue.pop_front();
+                    continue;
+                }
+                closed = true;
             }
             let hint = self.map().hints.get(chat).copied();
             let writing = hint.and_then(|hint| hint.writing_until);
@@ -381,22 +425,59 @@ impl Lanes {
                 .is_some_and(|left| rows.last().and_then(|row| self.delivery.said(row)) <= Some(left));
             let now = self.delivery.now();
             let latest = rows[0].committed.after(batch.max_wait);
-            let silent = rows.last().map_or(now, |row| row.committed.after(batch.silence));
-            let due = writing.map_or(silent, |until| silent.max(until)).min(latest);
-            if closed || rows.len() >= batch.max_lines || due <= now {
+            let due = if rows.last().is_some_and(|row| self.delivery.is_file(row)) {
+                // A file ends the waiting, except for others that are sent in one go.
+                spoken.after(batch.silence.min(FILES))
+            } else {
+                let silent = spoken.after(batch.silence);
+                writing.map_or(silent, |until| silent.max(until))
+            };
+            let due = due.min(latest);
+            let full = rows.len() >= batch.max_lines || changes.len() >= batch.max_lines;
+            if closed || full || due <= now {
                 break;
             }
             tokio::select! {
                 () = tokio::time::sleep(due.since(now)) => {}
                 () = lane.arrived.notified() => {}
                 () = lane.hurry.notified() => break,
-                () = self.stop.cancelled() => return rows,
+                () = self.stop.cancelled() => return Vec::new(),
             }
         }
-        if rows.len() > 1 {
-            self.delivery.seal(rows.iter().map(|row| row.id).collect()).await;
+        // What was committed up to here counts, whether this lane has been handed it or not: a retraction that is on disk
+        // before its line leaves holds, whatever a crash makes of the memory.
+        let Some(later) = self.behind(chat, rows[0].id).await else { return Vec::new() };
+        let sealed = self.delivery.seal(rows, &later).await;
+        let mut held = lane.rows();
+        let left = changes.into_iter().filter(|row| !sealed.gone.contains(&row.id));
+        for row in sealed.orders.into_iter().chain(left).rev() {
+            held.queue.push_front(row);
         }
-        rows
+        sealed.lines
+    }
+
+    /// Everything that waits in a chat behind an event. `None` at the stop signal.
+    async fn behind(&self, chat: &str, after: EventId) -> Option<Vec<Queued>> {
+        let mut found: Vec<Queued> = Vec::new();
+        loop {
+            let last = found.last().map_or(after, |row| row.id);
+            match self.store.pending(&self.network, Direction::ToNetwork, Some(chat), Some(last), READ).await {
+                Ok(rows) => {
+                    let full = rows.len() == READ && found.len() < BEHIND;
+                    found.extend(rows);
+                    if !full {
+                        return Some(found);
+                    }
+                }
+                Err(error) => {
+                    warn!(network = %self.network, %error, "the queue cannot be read, trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(PAUSE) => {}
+                        () = self.stop.cancelled() => return None,
+                    }
+                }
+            }
+        }
     }
 
     /// Delivers until it is settled. False at the stop signal.

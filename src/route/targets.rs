@@ -290,7 +290,7 @@ mod tests {
         let chat = Chat::Room(RoomId::id("r", None).unwrap());
         let said = item(chat.clone(), 0, file("a.png"));
         let id = commit(&store, event::to_network(&network, &said)).await;
-        let reflection = event::accepted(&network, &said, Some("$e1")).unwrap();
+        let reflection = event::accepted(&network, &said, Some("$e1")).pop().unwrap();
         let outcome = Settle::Done { id, ids: vec!["$e1".to_owned()] };
         store.settle(vec![outcome], vec![reflection]).await.unwrap();
         for named in ["m1", "$e1", "$e1-caption"] {

@@ -219,10 +219,15 @@ pub enum Settle {
         /// Why, for the admin; no bodies, no tokens.
         error: String,
     },
-    /// These travel as one item from now on, also after a restart.
+    /// These travel as one item from now on, also after a restart, as they are now: what was said of them before is
+    /// worked in, and nothing is changed any more.
     Seal {
         /// In order; the first one gives the batch its number.
         ids: Vec<EventId>,
+        /// Events that say something else now.
+        bodies: Vec<(EventId, Vec<u8>)>,
+        /// Events that are done with this: what was taken back, and what changed another one.
+        gone: Vec<EventId>,
     },
 }
 

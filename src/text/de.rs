@@ -10,6 +10,8 @@ const fn de(key: &'static str, text: &'static str) -> SentenceDef {
 pub const SENTENCES: &[SentenceDef] = &[
     de("core.bad-address", "Diese Adresse bedeutet hier nichts: {why}. Richtig ist name%server@{component}."),
     de("core.bounced", "Diese Nachricht konnte der Person auf XMPP nicht zugestellt werden ({condition}). {text}"),
+    de("core.cannot-retract", "Das ist schon an {network} hinausgegangen und lässt sich nicht mehr zurücknehmen."),
+    de("core.corrected", "Korrektur: {text}"),
     de(
         "core.dropped",
         "Nicht an {network} zugestellt: Ein Admin hat die Nachricht aus der Warteschlange genommen. Bitte noch einmal senden, wenn sie noch wichtig ist.",

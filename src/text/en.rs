@@ -10,6 +10,8 @@ const fn en(key: &'static str, text: &'static str) -> SentenceDef {
 pub const SENTENCES: &[SentenceDef] = &[
     en("core.bad-address", "This address means nothing here: {why}. Write name%server@{component}."),
     en("core.bounced", "This message could not be delivered to the XMPP user ({condition}). {text}"),
+    en("core.cannot-retract", "This has left for {network} already and cannot be taken back."),
+    en("core.corrected", "Correction: {text}"),
     en(
         "core.dropped",
         "Not delivered to {network}: an admin has taken it out of the queue. Please send it again if it still matters.",

@@ -481,7 +481,9 @@ mod tests {
             "{said:?}"
         );
         assert!(
-            said[0].ends_with("<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/><store xmlns='urn:xmpp:hints'/></message>"),
+            said[0].ends_with(
+                "<x xmlns='jabber:x:conference' jid='#town%hs@m.x' reason='come'/><store xmlns='urn:xmpp:hints'/></message>"
+            ),
             "{said:?}"
         );
         assert!(!said[0].contains("muc#user"));

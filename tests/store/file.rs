@@ -5,7 +5,7 @@ use std::path::Path;
 use portway::store::{NewBatch, NewEvent, Settle, Store, StoreError};
 use portway_bridges::api::Timestamp;
 
-use crate::rig::{NET, Rig, batch, done, event, guarded, pending, put, settle, waiting};
+use crate::rig::{NET, Rig, batch, done, event, guarded, pending, put, seal, settle, waiting};
 
 async fn refused(rig: &Rig) -> StoreError {
     Store::open("sqlite:portway.db", rig.dir(), rig.clock()).await.expect_err("the file is refused")
@@ -24,7 +24,7 @@ async fn a_restart_forgets_nothing() {
     let ids = put(&store, vec![guarded("a", "1"), guarded("a", "2"), guarded("b", "3")]).await;
     let retry =
         Settle::Retry { id: ids[1], attempts: 4, next_try: rig.clock().now(), error: "e".to_owned(), notices: 1 };
-    settle(&store, vec![done(ids[0]), retry, Settle::Seal { ids: vec![ids[1], ids[2]] }]).await;
+    settle(&store, vec![done(ids[0]), retry, seal(vec![ids[1], ids[2]])]).await;
     let before = pending(&store, None).await;
     let (name, key) = (store.install_id().to_owned(), store.key("media"));
     store.close().await;

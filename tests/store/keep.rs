@@ -5,7 +5,7 @@ use std::time::Duration;
 use portway::store::{AvatarRow, NewBatch, NewEvent, Pruned, Retention, Settle};
 use portway_bridges::api::Condition;
 
-use crate::rig::{NET, Rig, batch, done, event, guarded, pending, put, settle, waiting};
+use crate::rig::{NET, Rig, batch, done, event, guarded, pending, put, seal, settle, waiting};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -38,7 +38,7 @@ pub async fn pruning_never_touches_what_waits_or_is_dead(rig: Rig) {
     let retry =
         Settle::Retry { id: ids[1], attempts: 1, next_try: rig.clock().now(), error: String::new(), notices: 0 };
     let dead = Settle::Dead { id: ids[2], condition: Condition::Gone, error: "gone".to_owned() };
-    settle(&store, vec![retry, dead, Settle::Seal { ids: vec![ids[0], ids[1]] }]).await;
+    settle(&store, vec![retry, dead, seal(vec![ids[0], ids[1]])]).await;
     let raw = NewBatch { inbox: vec![(NET.to_owned(), b"raw".to_vec())], ..NewBatch::default() };
     store.commit(raw).await.expect("a commit");
     store.kv_put(NET, "k", Some(b"v".to_vec())).await.expect("a write");

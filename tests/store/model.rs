@@ -29,7 +29,8 @@ enum Outcome {
     Done(usize, Vec<u8>),
     Retry(usize, u32),
     Dead(usize),
-    Seal(Vec<usize>),
+    /// What travels, what says something else, what is gone.
+    Seal(Vec<usize>, Vec<usize>, Vec<usize>),
 }
 
 fn new() -> impl Strategy<Value = New> {
@@ -41,11 +42,12 @@ fn new() -> impl Strategy<Value = New> {
 
 fn outcome() -> impl Strategy<Value = Outcome> {
     let number = 0..20_usize;
+    let some = || proptest::collection::vec(0..20_usize, 0..3);
     prop_oneof![
         3 => (number.clone(), proptest::collection::vec(0..6_u8, 0..3)).prop_map(|(n, ids)| Outcome::Done(n, ids)),
         1 => (number.clone(), 0..9_u32).prop_map(|(n, attempts)| Outcome::Retry(n, attempts)),
         1 => number.clone().prop_map(Outcome::Dead),
-        1 => proptest::collection::vec(number, 0..3).prop_map(Outcome::Seal),
+        1 => (some(), some(), some()).prop_map(|(ids, bodies, gone)| Outcome::Seal(ids, bodies, gone)),
     ]
 }
 
@@ -128,7 +130,21 @@ impl Model {
                     row.state = State::Dead;
                 }
             }),
-            Settle::Seal { ids } => {
+            Settle::Seal { ids, bodies, gone } => {
+                for (id, body) in bodies {
+                    with(id, &mut |row| {
+                        if row.state == State::Waits {
+                            row.event.body.clone_from(body);
+                        }
+                    });
+                }
+                for id in gone {
+                    with(id, &mut |row| {
+                        if row.state == State::Waits {
+                            row.state = State::Done;
+                        }
+                    });
+                }
                 for id in ids {
                     with(id, &mut |row| {
                         if row.state == State::Waits {
@@ -235,7 +251,11 @@ fn settlements(model: &Model, outcomes: &[Outcome]) -> Vec<Settle> {
         Outcome::Dead(place) => {
             Settle::Dead { id: model.number(*place), condition: Condition::Gone, error: "gone".to_owned() }
         }
-        Outcome::Seal(places) => Settle::Seal { ids: places.iter().map(|place| model.number(*place)).collect() },
+        Outcome::Seal(places, bodies, gone) => {
+            let numbers = |places: &[usize]| places.iter().map(|place| model.number(*place)).collect::<Vec<_>>();
+            let bodies = numbers(bodies).into_iter().map(|id| (id, format!("now {id}").into_bytes())).collect();
+            Settle::Seal { ids: numbers(places), bodies, gone: numbers(gone) }
+        }
     };
     outcomes.iter().map(one).collect()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use portway::store::{Direction, NewBatch, NewEvent, PendingLane, Settle};
 use portway_bridges::api::{Condition, EventId, InboxId, Timestamp};
 
-use crate::rig::{NET, Rig, START, batch, done, event, guarded, numbers, pending, put, settle, waiting};
+use crate::rig::{NET, Rig, START, batch, done, event, guarded, numbers, pending, put, seal, settle, waiting};
 
 pub async fn what_is_committed_waits_as_it_was_given(rig: Rig) {
     let store = rig.open().await;
@@ -170,7 +170,7 @@ pub async fn settling_twice_or_what_is_unknown_changes_nothing(rig: Rig) {
     let before = store.message(ids[0]).await;
     let retry = Settle::Retry { id: ids[0], attempts: 9, next_try: Timestamp(9), error: "late".to_owned(), notices: 1 };
     let dead = Settle::Dead { id: ids[0], condition: Condition::RemoteServerTimeout, error: "late".to_owned() };
-    settle(&store, vec![arrived, retry, dead, Settle::Seal { ids: vec![ids[0], ids[1]] }]).await;
+    settle(&store, vec![arrived, retry, dead, seal(vec![ids[0], ids[1]])]).await;
     assert_eq!(store.message(ids[0]).await, before);
     assert_eq!(waiting(&store).await, [ids[1]]);
     assert_eq!(store.dead_letters(None, None, 10).await, Ok(Vec::new()));
@@ -191,7 +191,7 @@ pub async fn retry_keeps_it_waiting(rig: Rig) {
 pub async fn seal_gives_all_the_number_of_the_first(rig: Rig) {
     let store = rig.open().await;
     let ids = put(&store, vec![event("a", "1"), event("a", "2"), event("a", "3")]).await;
-    settle(&store, vec![Settle::Seal { ids: vec![ids[0], ids[1]] }]).await;
+    settle(&store, vec![seal(vec![ids[0], ids[1]])]).await;
     let batches: Vec<_> = pending(&store, None).await.iter().map(|queued| queued.batch).collect();
     assert_eq!(batches, [Some(ids[0]), Some(ids[0]), None]);
 }

@@ -141,6 +141,11 @@ pub fn done(id: EventId) -> Settle {
     Settle::Done { id, ids: Vec::new() }
 }
 
+/// Seals events as they are.
+pub fn seal(ids: Vec<EventId>) -> Settle {
+    Settle::Seal { ids, bodies: Vec::new(), gone: Vec::new() }
+}
+
 /// Settles, with nothing that follows from it.
 pub async fn settle(store: &Store, settled: Vec<Settle>) {
     store.settle(settled, Vec::new()).await.expect("a settlement");

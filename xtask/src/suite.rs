@@ -96,7 +96,7 @@ fn suites(total: &mut Total) -> Result<(), String> {
     install::servers()?;
     say("end-to-end tests against real servers");
     cargo(&["build", "--bin", "portway"])?;
-    for suite in ["e2e", "privileges", "loss", "media", "rich", "formats", "doctor"] {
+    for suite in ["e2e", "privileges", "loss", "media", "rich", "formats", "mail_rich", "doctor"] {
         let mut tests = cargo_command();
         tests.args(["test", "--package", "portway-testbed", "--test", suite, "--", "--test-threads=1", "--nocapture"]);
         total.run(tests.env("PORTWAY_E2E", "1"))?;

@@ -4,15 +4,15 @@ use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
 use super::arrival::Arrival;
-use crate::api::rich::Node;
-use crate::api::{
-    Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Rich, Sentence, Submission, Text, UserId,
-};
+use super::words;
+use crate::api::{Chat, Closed, Core, Failed, Inbound, ItemId, Kind, PersonId, Submission, Target, Text, UserId};
 use crate::email::adapter::{State, spelling_key};
 use crate::email::address::{self, Recipient};
 use crate::email::auth::{Author, Findings};
 use crate::email::bounce::{self, Bounce};
 use crate::email::from_mail::{self, Letter};
+use crate::email::reactions;
+use crate::email::signal::Signal;
 use crate::email::thread::{self, Known};
 
 /// The largest header block in bytes, and the most fields in it.
@@ -21,9 +21,6 @@ const FIELDS: usize = 1000;
 
 /// How many stations a mail may have passed.
 const RECEIVED: usize = 50;
-
-/// How many other recipients are named.
-const NAMED: usize = 5;
 
 /// What becomes of a mail for one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,52 +147,6 @@ pub async fn one(state: &State, core: &Core, recipient: &Recipient, mail: Mail<'
     }
 }
 
-/// What the user reads.
-fn text(state: &State, core: &Core, user: &UserId, person: &PersonId, letter: &Letter, mail: Mail<'_>) -> Text {
-    let say = |sentence: Sentence| core.text(&sentence, None);
-    let mut lines = Vec::new();
-    if mail.findings.author == Author::Doubtful {
-        lines.push(say(Sentence::new("email.doubtful").with("person", address::print(person))));
-    }
-    let own = state.users(core).address(user);
-    let is_us = |address: &str| {
-        address.eq_ignore_ascii_case(mail.recipient)
-            || own.as_deref().is_some_and(|own| address.eq_ignore_ascii_case(own))
-    };
-    let others: Vec<&str> = letter.recipients.iter().map(String::as_str).filter(|address| !is_us(address)).collect();
-    if !others.is_empty() {
-        let named = others.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-        let more = others.len().saturating_sub(NAMED);
-        let key = if more == 0 { "email.also-to" } else { "email.also-to-more" };
-        lines.push(say(Sentence::new(key).with("others", named).with("more", more.to_string())));
-    }
-    let before = lines.len();
-    if !letter.text.is_empty() {
-        lines.push(letter.text.clone());
-    }
-    for about in &letter.attachments {
-        core.loss("attachment");
-        lines.push(say(Sentence::new("email.attachment").with("about", about.clone())));
-    }
-    if letter.too_long {
-        lines.push(say(Sentence::new("email.kept")));
-    }
-    if letter.text.trim().is_empty() && letter.attachments.is_empty() {
-        lines.push(match &letter.subject {
-            Some(subject) => subject.clone(),
-            None => say(Sentence::new("email.no-text")),
-        });
-    }
-    let rich = letter.rich.as_ref().filter(|_| !letter.text.is_empty()).and_then(|rich| {
-        let line = |line: &String| Node::Text(format!("{line}\n"));
-        let mut nodes: Vec<Node> = lines[..before].iter().map(line).collect();
-        nodes.extend(rich.nodes().iter().cloned());
-        nodes.extend(lines[before + 1..].iter().map(|line| Node::Text(format!("\n{line}"))));
-        Rich::new(nodes)
-    });
-    Text { body: rich.as_ref().map_or_else(|| lines.join("\n"), Rich::text), rich, ..Text::default() }
-}
-
 async fn submission(
     state: &State,
     core: &Core,
@@ -238,27 +189,71 @@ async fn submission(
     let body = mail.raw.windows(4).position(|window| window == b"\r\n\r\n").map_or(mail.raw, |at| &mail.raw[at..]);
     hash.update(body);
     let once: String = hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
-    let event = Inbound {
-        id: Some(ItemId::new(&letter.message_id)),
+    if let Some(kind) = about_another(core, user, person, letter, mail).await? {
+        if matches!(kind, Kind::Reaction { .. }) {
+            state.reactors.add(person);
+        }
+        let known = matches!(kind, Kind::Reaction { .. }).then(|| (reactions::key(person), Some(Vec::new())));
+        return Ok(Submission {
+            events: vec![Inbound {
+                id: Some(ItemId::new(&letter.message_id)),
+                other_ids: Vec::new(),
+                chat: Chat::Direct { user: user.clone(), person: person.clone() },
+                sender: person.clone(),
+                sender_name: letter.from_name.clone(),
+                at: letter.at,
+                kind,
+            }],
+            once: Some(format!("mail:{once}")),
+            puts: known.into_iter().collect(),
+            ..Submission::default()
+        });
+    }
+    let said = words::text(state, core, user, person, letter, mail)
+        .map(|text| Kind::Text(Text { subject: letter.subject.clone(), thread: Some(ItemId::new(&name)), ..text }));
+    let files = letter.files.shown.iter().map(|file| Kind::File(Box::new(file.event(&letter.message_id, &name))));
+    let events = said.into_iter().chain(files).enumerate().map(|(n, kind)| Inbound {
+        // The first one is the mail; a file is known by the mail and its place in it.
+        id: Some(ItemId::new(&if n == 0 { letter.message_id.clone() } else { thread::part_id(&letter.message_id, n) })),
         other_ids: Vec::new(),
         chat: Chat::Direct { user: user.clone(), person: person.clone() },
         sender: person.clone(),
         sender_name: letter.from_name.clone().filter(|_| mail.findings.author != Author::Doubtful),
         at: letter.at,
-        kind: Kind::Text(Text {
-            subject: letter.subject.clone(),
-            thread: Some(ItemId::new(&name)),
-            ..text(state, core, user, person, letter, mail)
-        }),
-    };
+        kind,
+    });
     let arrival = Arrival { sender: mail.sender, recipient: mail.recipient, findings: mail.findings };
     Ok(Submission {
-        events: vec![event],
+        events: events.collect(),
         once: Some(format!("mail:{once}")),
         puts,
         original: Some(arrival.keep(mail.raw, letter.automatic, &state.config.domain)),
         ..Submission::default()
     })
+}
+
+/// What a mail says about an earlier one of this chat. `None` where it is a mail like any other, also because nothing proves
+/// who it is from, or because what it speaks of is not known here.
+async fn about_another(
+    core: &Core,
+    user: &UserId,
+    person: &PersonId,
+    letter: &Letter,
+    mail: Mail<'_>,
+) -> Result<Option<Kind>, Closed> {
+    let Some(signal) = letter.signal.as_ref().filter(|_| mail.findings.author != Author::Doubtful) else {
+        return Ok(None);
+    };
+    let (Signal::Reaction { of, .. } | Signal::Displayed { of }) = signal;
+    let chat = Chat::Direct { user: user.clone(), person: person.clone() };
+    if core.find(&chat, &ItemId::new(of)).await?.is_none() {
+        return Ok(None);
+    }
+    let target = Target::by_id(of);
+    Ok(Some(match signal {
+        Signal::Reaction { keys, .. } => Kind::Reaction { target, keys: keys.clone() },
+        Signal::Displayed { .. } => Kind::Displayed { target },
+    }))
 }
 
 /// A mail to a bounce address: what it says of the message that it is about.

@@ -7,6 +7,7 @@ mod envelope;
 mod listen;
 mod rate;
 mod session;
+mod words;
 
 use std::sync::Arc;
 

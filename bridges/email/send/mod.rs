@@ -143,6 +143,17 @@ impl Sender {
         result
     }
 
+    /// The largest mail that the smarthost takes, in bytes; `None` where it does not say (RFC 1870).
+    ///
+    /// # Errors
+    /// `Temporary` where it cannot be asked.
+    pub async fn size(&self) -> Result<Option<usize>, Failure> {
+        let connection = self.connection().await?;
+        let size = connection.extension("SIZE").and_then(|most| most.parse().ok()).filter(|most| *most > 0);
+        self.keep(connection).await;
+        Ok(size)
+    }
+
     async fn connection(&self) -> Result<Connection, Failure> {
         loop {
             let kept = self.idle.lock().await.pop();

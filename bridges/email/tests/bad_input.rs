@@ -48,7 +48,7 @@ fn deep_and_wide_mails() {
         format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n{}", "--x\n\nhi\n".repeat(200_000));
     for mail in [deep("multipart/mixed"), deep("message/rfc822"), parts] {
         let letter = within(10, &mail);
-        assert!(letter.trimmed && letter.attachments.len() == 1, "shown as one file");
+        assert!(letter.trimmed && letter.files.shown.len() == 1, "shown as one file");
         assert!(letter.from.is_some());
     }
 }
@@ -109,7 +109,7 @@ async fn size_is_counted_while_reading() {
 #[test]
 fn one_line_may_be_as_long_as_it_likes() {
     let letter = within(5, &format!("From: a@b.org\n\n{}", "word ".repeat(10_000)));
-    assert!(letter.text.len() > 49_000);
+    assert!(letter.text.len() > 8_000 && letter.files.shown[0].size > 49_000);
 }
 
 #[test]
@@ -190,7 +190,36 @@ fn archives_are_named_and_never_opened() {
          Content-Disposition: attachment; filename*=utf-8''..%2F..%2F%E2%80%AEbomb.zip\nContent-Transfer-Encoding: base64\n\nUEsDBA==\n--x--\n",
     );
     assert_eq!(letter.text, "see there");
-    assert_eq!(letter.attachments, ["bomb.zip, application/zip, 4 B"]);
+    let file = &letter.files.shown[0];
+    assert_eq!((file.name.as_str(), file.media_type.as_deref(), file.size), ("bomb.zip", Some("application/zip"), 4));
+}
+
+#[test]
+fn broken_files_are_files_and_can_be_opened() {
+    let many = "--y\n\nx\n".repeat(200);
+    for part in [
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: base64\n\n!!!!\n=AAA",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: base64\n\nAAA",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: base64\n\n",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: quoted-printable\n\n=ZZ=\n=",
+        "Content-Type: image/png; name=a\nContent-Transfer-Encoding: x-gzip\n\nabc",
+        "Content-Type: message/rfc822; name=a\n\n",
+        "Content-Type: message/rfc822; name=a\nContent-Transfer-Encoding: base64\n\nRnJvbTogeA0KDQpoaQ==",
+        &format!("Content-Type: message/rfc822; name=a\n\nContent-Type: multipart/mixed; boundary=y\n\n{many}--y--"),
+        "Content-Type: message/rfc822; name=a\n\nContent-Type: message/rfc822\n\nContent-Type: message/rfc822\n\nFrom: x\n\nhi",
+    ] {
+        for end in ["\n--x--\n", ""] {
+            let mail =
+                format!("From: a@b.org\nContent-Type: multipart/mixed; boundary=x\n\n--x\n\nsee\n--x\n{part}{end}");
+            let letter = within(1, &mail);
+            assert!(letter.text.contains("see"), "{part}: {letter:?}");
+            let raw = mail.replace('\n', "\r\n");
+            for file in &letter.files.shown {
+                let bytes = crate::email::part::bytes(raw.as_bytes(), file.place);
+                assert_eq!(bytes.map(|bytes| bytes.len() as u64), Some(file.size), "{part}: {file:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 //!
 //! The keys in `keys/` were made for these tests and are used by nothing else.
 
+mod attach;
 mod bad_input;
 mod bounces;
+mod files;
 mod loops;
 mod orders;
 mod peer;
@@ -12,6 +14,7 @@ mod proof;
 mod receiving;
 mod relay;
 mod sending;
+mod signals;
 mod signing;
 mod threads;
 mod wire;

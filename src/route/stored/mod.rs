@@ -8,7 +8,7 @@ use portway_bridges::api::{Chat, PersonId, RoomId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use self::kind::{StoredKind, kind_in, kind_out};
-use super::item::{Item, Meta, Speaker};
+use super::item::{Correction, Item, Meta, Speaker};
 
 /// A row that this program cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +82,17 @@ struct StoredMeta {
     receipt: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lang: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    corrections: Vec<StoredCorrection>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCorrection {
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    receipt: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
@@ -114,6 +125,11 @@ impl From<&Item> for StoredItem {
                 room: meta.room.clone(),
                 receipt: meta.receipt,
                 lang: meta.lang.clone(),
+                corrections: meta
+                    .corrections
+                    .iter()
+                    .map(|one| StoredCorrection { id: one.id.clone(), from: one.from.clone(), receipt: one.receipt })
+                    .collect(),
             },
         }
     }
@@ -144,6 +160,11 @@ impl StoredItem {
                 room: meta.room,
                 receipt: meta.receipt,
                 lang: meta.lang,
+                corrections: meta
+                    .corrections
+                    .into_iter()
+                    .map(|one| Correction { id: one.id, from: one.from, receipt: one.receipt })
+                    .collect(),
             },
         })
     }
@@ -212,6 +233,7 @@ mod tests {
                 room: Some("r".into()),
                 receipt: true,
                 lang: Some("de".into()),
+                corrections: Vec::new(),
             },
         }
     }
@@ -338,6 +360,14 @@ mod tests {
         let first = item(Kind::Text(Text::plain("x")));
         let second = Item { meta: Meta { part: 1, ..first.meta.clone() }, ..first };
         assert_eq!(read(&write(&second)).unwrap(), second);
+    }
+
+    #[test]
+    fn corrections_are_read_back() {
+        let mut item = item(Kind::Topic("t".into()));
+        let one = Correction { id: "2".into(), from: Some("juliet@capulet.lit/x".into()), receipt: true };
+        item.meta.corrections = vec![one, Correction { id: "3".into(), from: None, receipt: false }];
+        assert_eq!(read(&write(&item)).unwrap(), item);
     }
 
     #[test]

@@ -168,12 +168,7 @@ impl Sqlite {
         for outcome in settled {
             match outcome {
                 Settle::Done { id, ids } => {
-                    self.db
-                        .prepare_cached(
-                            "UPDATE events SET state = 1, error = NULL, body = CASE archive WHEN 1 THEN body END
-                             WHERE id = ?1 AND state = 0",
-                        )?
-                        .execute([id.0])?;
+                    self.done(*id)?;
                     for (part, value) in ids.iter().enumerate() {
                         self.db
                             .prepare_cached(
@@ -198,7 +193,15 @@ impl Sqlite {
                         )?
                         .execute(params![id.0, condition.name(), error])?;
                 }
-                Settle::Seal { ids } => {
+                Settle::Seal { ids, bodies, gone } => {
+                    for (id, body) in bodies {
+                        self.db
+                            .prepare_cached("UPDATE events SET body = ?2 WHERE id = ?1 AND state = 0")?
+                            .execute(params![id.0, body])?;
+                    }
+                    for id in gone {
+                        self.done(*id)?;
+                    }
                     for id in ids {
                         self.db
                             .prepare_cached("UPDATE events SET batch = ?2 WHERE id = ?1 AND state = 0")?
@@ -208,6 +211,16 @@ impl Sqlite {
             }
         }
         then.iter().map(|event| self.insert_event(event, now, &mut BatchResult::default())).collect()
+    }
+
+    fn done(&mut self, id: EventId) -> Outcome<()> {
+        self.db
+            .prepare_cached(
+                "UPDATE events SET state = 1, error = NULL, body = CASE archive WHEN 1 THEN body END
+                 WHERE id = ?1 AND state = 0",
+            )?
+            .execute([id.0])?;
+        Ok(())
     }
 
     pub(super) fn waiting(

@@ -189,3 +189,15 @@ async fn submit(port: u16, message: Message) -> Result<()> {
     let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1").port(port).build();
     transport.send(message).await.map(|_| ()).map_err(|error| error.to_string())
 }
+
+/// Sends a mail through Postfix as it is written, with CR LF at the ends of its lines.
+///
+/// # Errors
+/// Postfix refuses it.
+pub async fn send_raw(port: u16, from: &str, to: &str, mail: &str) -> Result<()> {
+    let address = |text: &str| text.parse::<lettre::Address>().map_err(|error| format!("{text}: {error}"));
+    let envelope = lettre::address::Envelope::new(Some(address(from)?), vec![address(to)?]);
+    let envelope = envelope.map_err(|error| error.to_string())?;
+    let transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous("127.0.0.1").port(port).build();
+    transport.send_raw(&envelope, mail.as_bytes()).await.map(|_| ()).map_err(|error| error.to_string())
+}
