@@ -261,6 +261,7 @@ impl Chatting<'_> {
     fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
         // In front of what somebody does, a quote would make it words.
         let quote = text.reply.as_ref().filter(|_| text.style != Style::Emote).and_then(relation::quote);
+        let quote = quote.filter(|(_, fallback)| fallback.is_none() || !self.context.features.answers);
         let before = quote.as_ref().map(|(quoted, _)| quoted.as_str()).unwrap_or_default();
         let mention = |who: &Who| rich::uri(who, self.context.domain);
         let writing = Writing { mention: &mention, features: self.context.features };

@@ -13,7 +13,7 @@ use minidom::Element;
 use sha1::{Digest as _, Sha1};
 
 use crate::xmpp::face::card::NODE_METADATA;
-use crate::xmpp::from_stanza::ns::{NICK, REACTIONS};
+use crate::xmpp::from_stanza::ns::{NICK, REACTIONS, REPLY};
 use crate::xmpp::iq::ns::{CAPS, DISCO_INFO};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::rich;
@@ -51,6 +51,8 @@ pub struct Features {
     pub markup: bool,
     /// It shows reactions (XEP-0444).
     pub reactions: bool,
+    /// It shows what an answer answers (XEP-0461).
+    pub answers: bool,
 }
 
 /// What presence names.
@@ -236,13 +238,13 @@ impl Caps {
         full(user, resource)
     }
 
-    /// Whether the user's devices are all known, there is one, and none of them can do something.
+    /// Whether the user's devices are all known, there is one, and this is true of each of them.
     #[must_use]
-    pub fn unable(&self, user: &Jid, can: fn(Features) -> bool) -> bool {
+    pub fn all(&self, user: &Jid, is_true: fn(Features) -> bool) -> bool {
         let table = self.table();
         let Some(known) = table.users.get(user.bare_str()).filter(|known| !known.more) else { return false };
         let mut devices = known.devices.values();
-        !known.devices.is_empty() && devices.all(|device| table.features(device).is_some_and(|features| !can(features)))
+        !known.devices.is_empty() && devices.all(|device| table.features(device).is_some_and(is_true))
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -274,6 +276,7 @@ fn features(info: &Element) -> Features {
         xhtml: has(rich::ns::XHTML_IM),
         markup: has(rich::ns::MARKUP),
         reactions: has(REACTIONS),
+        answers: has(REPLY),
     }
 }
 
