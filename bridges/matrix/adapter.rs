@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::FutureExt;
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 use tracing::{info, warn};
 
 use super::client::Client;
@@ -34,7 +34,8 @@ pub struct State {
     pub config: Config,
     pub client: Client,
     pub ghosts: Ghosts,
-    core: OnceLock<Core>,
+    /// What an earlier run left may be delivered before this one has begun, and waits for it.
+    core: SetOnce<Core>,
     /// Woken when the inbox has something new.
     pub arrived: Notify,
     pub bound: OnceLock<std::net::SocketAddr>,
@@ -163,7 +164,7 @@ impl State {
                 bot: config.bot.clone(),
             },
             config,
-            core: OnceLock::new(),
+            core: SetOnce::new(),
             arrived: Notify::new(),
             bound: OnceLock::new(),
             names: Cache::new(),
@@ -254,6 +255,7 @@ impl Adapter for MatrixAdapter {
 
     fn deliver<'a>(&'a self, out: &'a [Outbound]) -> BoxFuture<'a, Result<Receipt, Failure>> {
         async move {
+            self.0.core.wait().await;
             let mut receipt = Receipt::default();
             for one in out {
                 receipt.ids.extend(self.0.deliver(one).await?.ids);

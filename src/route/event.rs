@@ -43,7 +43,8 @@ pub fn to_network(network: &Arc<str>, item: &Item) -> NewEvent {
 }
 
 /// The id by which an event is spoken of. Only the first one of a stanza is meant by the stanza's own.
-pub(super) fn own_id(meta: &Meta) -> Option<String> {
+#[must_use]
+pub fn own_id(meta: &Meta) -> Option<String> {
     Some(part_id(meta.id.as_ref()?, meta.part))
 }
 

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use portway_bridges::api::{EventId, Kind, Text};
 
 use super::item::{Correction, Item, Speaker};
-use super::stored;
+use super::{event, stored};
 use crate::store::Queued;
 
 /// How many corrections of one line are remembered, the latest ones: whoever sent them hears what became of the line.
@@ -115,7 +115,7 @@ fn target(item: &Item) -> Option<&str> {
 fn names(item: Option<&Item>) -> impl Iterator<Item = String> + '_ {
     item.into_iter().flat_map(|item| {
         let origin = item.meta.origin_id.clone().filter(|_| item.meta.part == 0);
-        super::event::own_id(&item.meta).into_iter().chain(origin)
+        event::own_id(&item.meta).into_iter().chain(origin)
     })
 }
 

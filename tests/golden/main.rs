@@ -146,6 +146,8 @@ fn mail(kind: Kind) -> String {
         at: NOW,
         trace: "i",
         jabber_id: None,
+        reaction: false,
+        files: &[],
     };
     let mail = String::from_utf8(to_mail::mail(&parts).unwrap()).unwrap().replace("\r\n", "\n");
     let from = mail.find("Content-T").unwrap_or(0);

@@ -2,9 +2,16 @@
 //! of it again after the gateway was killed. Runs where `PORTWAY_E2E` is set; elsewhere each test says that it was skipped.
 
 use portway_testbed::mail::{self as outside, OUTSIDE};
+use portway_testbed::matrix::transfer;
 use portway_testbed::world::{HOST, Kind, World, in_world};
 use portway_testbed::xmpp::Xmpp;
 use portway_testbed::{Result, imap};
+
+const OOB: &str = "jabber:x:oob";
+const UPLOAD: &str = "urn:xmpp:http:upload:0";
+
+/// As much of a picture as is needed here.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// A mail with a text, a picture and a calendar; `id` is part of all its names.
 fn picture(id: &str, answers: Option<&str>) -> String {
@@ -73,28 +80,53 @@ async fn round(world: &World, romeo: &mut Xmpp, round: &str) -> Result<()> {
     if !error.contains("policy-violation") {
         return Err(error);
     }
-    // A file from XMPP: attached where it can be fetched, else as a link.
-    let url = format!("https://files.{HOST}/{round}-cat.png");
+    // A file from XMPP: attached.
+    let url = upload(romeo, &format!("{round}-cat.png")).await?;
     romeo
         .send(&format!(
             "<message xmlns='jabber:client' to='{contact}' type='chat' id='{round}-file'><body>{url}</body>\
              <x xmlns='jabber:x:oob'><url>{url}</url></x></message>"
         ))
         .await?;
-    imap::wait(world.mail.imap, &bob, |mail| mail.contains(&format!("{round}-cat.png"))).await?;
+    let mail = imap::wait(world.mail.imap, &bob, |mail| mail.contains(&format!("{round}-cat.png"))).await?;
+    for part in ["multipart/mixed", "Content-Type: image/png", "iVBORw0KGgo="] {
+        if !mail.contains(part) {
+            return Err(format!("{part} is missing in\n{mail}"));
+        }
+    }
     // A file from mail is a message of its own behind the text.
     outside::send_raw(world.mail.smtp, &bob, &format!("romeo@mail.{HOST}"), &picture(round, Some(&id))).await?;
     romeo.hear(&contact, &format!("look at {round}")).await?;
+    let name = format!("cat-{round}.png");
+    let shown = romeo.wait("the picture", |stanza| link(stanza).is_some_and(|url| url.ends_with(&name))).await?;
+    let (status, bytes) = transfer("GET", &link(&shown).unwrap_or_default(), &[], Vec::new()).await?;
+    if status == 200 && bytes == PNG { Ok(()) } else { Err(format!("{status}, {} bytes", bytes.len())) }
+}
+
+/// The URL of a file.
+fn link(stanza: &minidom::Element) -> Option<String> {
+    stanza.get_child("x", OOB)?.get_child("url", OOB).map(minidom::Element::text)
+}
+
+/// Uploads a picture to the user's server; its URL.
+async fn upload(romeo: &mut Xmpp, name: &str) -> Result<String> {
+    let size = PNG.len();
     romeo
-        .wait("the picture", |stanza| {
-            stanza.get_child("body", "jabber:client").is_some_and(|body| {
-                body.text().contains(&format!("cat-{round}.png"))
-                    && !body.text().contains("..")
-                    && !body.text().contains("look")
-            })
-        })
+        .send(&format!(
+            "<iq xmlns='jabber:client' type='get' id='slot-{name}' to='upload.{HOST}'>\
+             <request xmlns='{UPLOAD}' filename='{name}' size='{size}' content-type='image/png'/></iq>"
+        ))
         .await?;
-    Ok(())
+    let slot = romeo.wait("the slot", |stanza| stanza.attr("id") == Some(&format!("slot-{name}"))).await?;
+    let urls = slot.get_child("slot", UPLOAD).ok_or_else(|| format!("no slot: {}", String::from(&slot)))?;
+    let url = |way: &str| urls.get_child(way, UPLOAD).and_then(|way| way.attr("url")).unwrap_or_default().to_owned();
+    let fields = urls.get_child("put", UPLOAD).into_iter().flat_map(minidom::Element::children);
+    let mut headers: Vec<(String, String)> =
+        fields.map(|field| (field.attr("name").unwrap_or_default().to_owned(), field.text())).collect();
+    headers.push(("content-type".to_owned(), "image/png".to_owned()));
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (status, _) = transfer("PUT", &url("put"), &headers, PNG.to_vec()).await?;
+    if status == 201 { Ok(url("get")) } else { Err(format!("the upload: {status}")) }
 }
 
 async fn rich(world: &mut World) -> Result<()> {
