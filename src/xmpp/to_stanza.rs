@@ -70,9 +70,19 @@ pub fn direct(item: &Item, id: EventId, context: &Context<'_>) -> Vec<OutStanza>
             let body = say(&Sentence::new("core.edited").with("text", new.body.clone()));
             chat.texts(&Text { body, rich: None, ..new.clone() }, &[])
         }
-        Kind::Reaction { target: Target { id: Some(_), .. }, .. } => vec![chat.only(&item.kind)],
-        Kind::Reaction { keys, .. } if keys.is_empty() => Vec::new(),
-        Kind::Reaction { keys, .. } => chat.notice(say(&Sentence::new("core.reacted").with("keys", keys.join(" ")))),
+        Kind::Reaction { target: Target { id, .. }, keys } => {
+            let words = || say(&Sentence::new("core.reacted").with("keys", keys.join(" ")));
+            match id {
+                None if keys.is_empty() => Vec::new(),
+                None => chat.notice(words()),
+                Some(_) if keys.is_empty() || !context.features.reactions_in_words => vec![chat.only(&item.kind)],
+                Some(_) => vec![chat.only(&item.kind).with(xml::text("body", NS_CLIENT, &words())).with(xml::element(
+                    "fallback",
+                    ns::FALLBACK,
+                    &[("for", ns::REACTIONS)],
+                ))],
+            }
+        }
         Kind::Retract { target: Target { id: Some(id), parts, .. } }
         | Kind::Moderate { target: Target { id: Some(id), parts, .. }, .. } => {
             std::iter::once(id).chain(parts).enumerate().map(|(n, part)| chat.retract(n, part.as_str())).collect()
@@ -251,6 +261,7 @@ impl Chatting<'_> {
     fn texts(&self, text: &Text, payloads: &[Element]) -> Vec<OutStanza> {
         // In front of what somebody does, a quote would make it words.
         let quote = text.reply.as_ref().filter(|_| text.style != Style::Emote).and_then(relation::quote);
+        let quote = quote.filter(|(_, fallback)| fallback.is_none() || !self.context.features.answers);
         let before = quote.as_ref().map(|(quoted, _)| quoted.as_str()).unwrap_or_default();
         let mention = |who: &Who| rich::uri(who, self.context.domain);
         let writing = Writing { mention: &mention, features: self.context.features };
@@ -259,10 +270,12 @@ impl Chatting<'_> {
         for (n, body) in bodies.into_iter().enumerate() {
             let id = if n == 0 { self.id.to_owned() } else { format!("{}-{}", self.id, n + 1) };
             let mut stanza = Chatting { id: &id, ..*self }.stanza("chat").lang(text.lang.as_deref());
+            if let Some(subject) = text.subject.as_ref().filter(|_| n == 0) {
+                stanza.push(xml::text("subject", NS_CLIENT, subject));
+            }
+            // Before all that has a `<body/>` of its own, of which clients take the first.
+            stanza.push(xml::text("body", NS_CLIENT, &body.text));
             if n == 0 {
-                if let Some(subject) = &text.subject {
-                    stanza.push(xml::text("subject", NS_CLIENT, subject));
-                }
                 if let Some(target) = &text.reply {
                     let to = Some(self.author(target));
                     relation::reply(target, to).into_iter().for_each(|reply| stanza.push(reply));
@@ -274,7 +287,6 @@ impl Chatting<'_> {
                     stanza.push(payload.clone());
                 }
             }
-            stanza.push(xml::text("body", NS_CLIENT, &body.text));
             for payload in body.payloads {
                 stanza.push(payload);
             }
@@ -514,6 +526,18 @@ mod tests {
         assert_eq!(edit(file, "words"), ["=$a-caption"]);
         let wordless = Target { caption: true, ..Target::by_id("$a") };
         assert_eq!(edit(wordless, "words"), [">$a"]);
+    }
+
+    /// Converse.js 14 takes the first `<body/>` anywhere in the stanza, and the one that says what is a quote is empty: it
+    /// showed nothing at all.
+    #[test]
+    fn the_body_of_an_answer_stands_before_what_says_which_of_it_is_a_quote() {
+        let reply = Target { quote: Some("When?".into()), ..Target::by_id("m1") };
+        let text = Text { reply: Some(reply), subject: Some("Tea".into()), ..Text::plain("At six.") };
+        let [stanza] = render(Kind::Text(text), Meta::default(), 0).try_into().unwrap();
+        let first = stanza.find("<body").map(|at| &stanza[at..]).unwrap();
+        assert!(first.starts_with("<body>&gt; When?\nAt six.</body>"), "{stanza}");
+        assert!(first.contains("<body end='8' start='0'/>"), "{stanza}");
     }
 
     #[test]

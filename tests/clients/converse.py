@@ -40,10 +40,11 @@ class Converse:
     shows_history = True
     # What a bare domain says it takes for news of the server (headlines), and shows no chat.
     chats_with_services = False
+    rich = answers = reacts = sends = takes_back = True
     packages = ["chromium", "chromium-driver", "npm", "pngquant", "imagemagick"]
 
     def __init__(self, world, processes, folder, shots, user):
-        self.shots, self.nick = shots, user
+        self.shots, self.nick, self.folder = shots, user, folder
         facts = {"jid": f"{user}@{world.host}", "password": world.password, "websocket_url": world.facts["websocket"]}
         self.server = serve(library(), PAGE.replace("FACTS", json.dumps(facts)).encode())
         log = os.path.join(folder, "chromedriver.log")
@@ -233,6 +234,84 @@ class Converse:
 
         until("Converse.js shows her picture in the list and above the chat", lambda: len(pictures()) >= 2)
         return "picture in the page"
+
+    # What is more than text. A message is found by what stands in it.
+
+    def message(self, text, script, *args):
+        """Runs a script with the last message that holds this text as `one`, if there is such a message."""
+        find = """const [text, ...args] = arguments, all = [...document.querySelectorAll('.chat-msg')];
+            const one = all.filter((msg) => msg.querySelector('.chat-msg__body')?.innerText.includes(text)).pop();
+            if (!one) return null; """
+        return self.js(find + script, text, *args)
+
+    def formats(self, strong, quoted):
+        script = """return [...one.querySelectorAll('b')].some((b) => b.innerText === text)
+            && [...one.querySelectorAll('blockquote')].some((quote) => quote.innerText.trim() === args[0])"""
+        return self.message(strong, script, quoted) and "bold and as a quote in the page"
+
+    def corrected(self, old, new):
+        """The new text stands where the old one was, once, with the sign of a correction."""
+        # The signs of formats stand in the page too.
+        seen = self.message(new, "return !!one.querySelector('.chat-msg__edit-modal')")
+        return seen and old not in self.text() and self.text().count(new) == 1
+
+    def answered(self, text, quoted):
+        script = "return one.querySelector('converse-reply-context')?.innerText.includes(args[0])"
+        plain = "return !one.querySelector('.chat-msg__body').innerText.includes(args[0])"
+        seen = self.message(text, script, quoted) and self.message(text, plain, quoted)
+        return seen and "above it the message that it answers; no quote in the text"
+
+    def reacted(self, text, key):
+        script = "return one.querySelector('.chat-msg__reaction')?.innerText.includes(args[0])"
+        return self.message(text, script, key) and "below the line"
+
+    def retracted(self, text):
+        gone = text not in self.text() and "has removed a message" in self.text()
+        return gone and "the line is gone, and that it is gone is said"
+
+    def sees_picture(self):
+        """The picture as it stands on the screen, which is not what it was fetched from."""
+        image = self.js("""const all = [...document.querySelectorAll('img.chat-image')];
+            return all.find((one) => one.complete && one.naturalWidth) || null""")
+        if not image:
+            return None
+        shot = self.http("GET", f"/element/{next(iter(image.values()))}/screenshot")
+        return is_face(base64.b64decode(shot)) and "in the chat"
+
+    def action(self, text, button):
+        """Chooses in the menu of a message."""
+        script = "const button = one.querySelector(`button.chat-msg__action-${args[0]}`); button?.click(); return !!button"
+        until(f"Converse.js offers “{button}” for “{text}”", lambda: self.message(text, script, button))
+
+    def correct(self, old, new):
+        self.action(old, "edit")
+        script = "return [...document.querySelectorAll('textarea.chat-textarea')].some((one) => one.value === arguments[0])"
+        until("Converse.js has the line in its field again", lambda: self.js(script, old))
+        self.fill("textarea.chat-textarea", "")
+        self.write(new)
+
+    def answer(self, text, answer):
+        self.action(text, "reply")
+        self.write(answer)
+
+    def react(self, text):
+        self.action(text, "reaction")
+        # The picker opens beside the message, which need not be where a mouse reaches.
+        pick = "const one = document.querySelector('.reaction-picker > button.reaction-item'); one?.click(); return !!one"
+        until("Converse.js offers reactions", lambda: self.js(pick))
+        script = "return one.querySelector('.chat-msg__reaction')?.innerText"
+        key = until("Converse.js shows the reaction", lambda: self.message(text, script))
+        return key.split()[0]
+
+    def send_file(self, path):
+        """By the field behind the paper clip."""
+        find = "return document.querySelector('converse-chat-toolbar input.fileupload, input[type=file].fileupload')"
+        element = next(iter(until("Converse.js takes files", lambda: self.js(find)).values()))
+        self.http("POST", f"/element/{element}/value", {"text": path})
+
+    def retract(self, text):
+        self.action(text, "retract")
+        self.click("converse-confirm-modal button[type=submit]")
 
     def close(self):
         try:

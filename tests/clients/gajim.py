@@ -29,6 +29,10 @@ class Gajim:
     # It asks rooms for no history of their own and wants an archive (MAM), which Portway has not yet.
     shows_history = False
     chats_with_services = True
+    rich = True
+    # Gajim 1.7 knows no answers, no reactions and no retractions.
+    answers = reacts = takes_back = False
+    sends = False
     packages = ["gajim", "dbus-daemon", "xvfb", "xdotool", "openbox", "imagemagick", "pngquant", "util-linux"]
 
     def __init__(self, world, processes, folder, shots, user):
@@ -85,15 +89,20 @@ class Gajim:
 
     def text(self):
         """What Gajim has in its archive of this chat, and in its roster; how it looks, pictures show."""
-        path = os.path.join(self.config, "logs.db")
-        if not os.path.exists(path):
-            return ""
-        base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        query = "SELECT contact_name, message, error FROM logs JOIN jids USING (jid_id) WHERE jid = ? ORDER BY log_line_id"
-        rows = base.execute(query, [self.chat]).fetchall()
-        base.close()
+        rows = self.archive("contact_name, message, error")
         lines = [str(part) for row in rows for part in row if part]
         return "\n".join([*lines, self.remote("list_contacts", "home")])
+
+    def archive(self, columns):
+        """What Gajim keeps of this chat, line by line."""
+        path = os.path.join(self.config, "logs.db")
+        if not os.path.exists(path):
+            return []
+        base = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        query = f"SELECT {columns} FROM logs JOIN jids USING (jid_id) WHERE jid = ? ORDER BY log_line_id"
+        rows = base.execute(query, [self.chat]).fetchall()
+        base.close()
+        return rows
 
     def add(self, jid):
         self.link(jid, "roster")
@@ -260,14 +269,51 @@ class Gajim:
 
     def sees_face(self, jid):
         """The picture in the list of chats and above the chat."""
+        until("Gajim shows her picture in the list and above the chat", lambda: self.dots() > 1500)
+        return f"{self.dots()} dots of its colour"
 
-        def dots():
-            path = os.path.join(self.folder, "face.png")
-            self.screen.run("import", "-window", "root", path)
-            return coloured(path)
+    def dots(self):
+        """How many dots of the screen have the picture's colour."""
+        path = os.path.join(self.folder, "face.png")
+        self.screen.run("import", "-window", "root", path)
+        return coloured(path)
 
-        until("Gajim shows her picture in the list and above the chat", lambda: dots() > 1500)
-        return f"{dots()} dots of its colour"
+    # What is more than text.
+
+    def formats(self, strong, quoted):
+        lines = [line for (text,) in self.archive("message") for line in (text or "").splitlines()]
+        # How it looks, the pictures show.
+        return any(f"*{strong}*" in line for line in lines) and f"> {quoted}" in lines and "as signs in its archive"
+
+    def corrected(self, old, new):
+        """One line, which has the new text and remembers the first."""
+        lines = [(text, json.loads(more or "{}")) for text, more in self.archive("message, additional_data")]
+        kept = [more.get("corrected", {}).get("original_text") for text, more in lines if text == new]
+        return kept == [old] and old not in [text for text, _ in lines]
+
+    def answered(self, text, quoted):
+        lines = [line for (line,) in self.archive("message")]
+        return f"> {quoted}\n{text}" in lines and "a quote in the text: it knows no answers"
+
+    def reacted(self, text, key):
+        lines = [line for (line,) in self.archive("message") if line]
+        return any(key in line for line in lines) and "a line in words: it knows no reactions"
+
+    def retracted(self, text):
+        lines = [line for (line,) in self.archive("message")]
+        return text in lines and lines[-1] != text and f"the line stays, and “{lines[-1]}”"
+
+    def sees_picture(self):
+        dots = self.dots()
+        return dots > 10_000 and f"{dots} dots of its colour in the chat"
+
+    def correct(self, old, new):
+        self.screen.click(620, 611)
+        self.screen.keys("ctrl+Up")
+        self.screen.settle()
+        self.screen.keys("ctrl+a")
+        self.screen.type(new)
+        self.screen.keys("Return")
 
     def close(self):
         """Nothing that [`Processes`] does not do."""

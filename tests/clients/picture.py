@@ -13,20 +13,22 @@ INK = (20, 40, 60)
 SIZE = 96
 
 
-def face():
-    """A face on a coloured ground, as PNG."""
+def face(scale=1):
+    """A face on a coloured ground, as PNG; so many times as large."""
 
     def dot(x, y):
         eye = min((x - 34) ** 2, (x - 62) ** 2) + (y - 38) ** 2 < 36
         mouth = 20**2 < (x - 48) ** 2 + (y - 50) ** 2 < 26**2 and y > 58
         return INK if eye or mouth else COLOUR
 
-    rows = b"".join(b"\0" + b"".join(bytes(dot(x, y)) for x in range(SIZE)) for y in range(SIZE))
+    side = SIZE * scale
+    line = lambda y: b"".join(bytes(dot(x // scale, y)) for x in range(side))
+    rows = b"".join((b"\0" + line(y)) * scale for y in range(SIZE))
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    head = struct.pack(">IIBBBBB", SIZE, SIZE, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 

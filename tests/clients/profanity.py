@@ -15,6 +15,7 @@ class Profanity:
     shows_names = False
     shows_history = True
     chats_with_services = True
+    rich = False
     packages = ["profanity", "tmux", "xterm", "xvfb", "imagemagick", "pngquant"]
 
     def __init__(self, world, processes, folder, shots, user):

@@ -18,12 +18,13 @@ from converse import Converse  # noqa: E402
 from gajim import Gajim  # noqa: E402
 from manners import Manners  # noqa: E402
 from profanity import Profanity  # noqa: E402
+from rich import Rich  # noqa: E402
 from screen import Processes  # noqa: E402
 from story import Story  # noqa: E402
 from world import Failed, World, until  # noqa: E402
 
 CLIENTS = {"profanity": (Profanity, "romeo"), "converse": (Converse, "juliet"), "gajim": (Gajim, "nurse")}
-STORIES = {"manners": Manners, "story": Story}
+STORIES = {"manners": Manners, "story": Story, "rich": Rich}
 
 
 def demo(processes, logs, server):

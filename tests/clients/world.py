@@ -92,16 +92,28 @@ class MatrixPerson:
         self.since = None
         self.invites = {}
         self.seen = []
+        self.events = []
         self.ask("PUT", f"/profile/{quote(self.id)}/displayname", {"displayname": name})
+
+    def upload(self, png, name):
+        """Gives a picture to the homeserver, and returns its address there."""
+        base = self.base.partition("/_matrix/")[0]
+        headers = {"content-type": "image/png", "authorization": f"Bearer {self.token}"}
+        url = f"{base}/_matrix/media/v3/upload?filename={quote(name)}"
+        with urllib.request.urlopen(urllib.request.Request(url, png, headers, method="POST"), timeout=30) as answer:
+            return json.load(answer)["content_uri"]
+
+    def download(self, uri):
+        """What is at an address of the homeserver's store."""
+        base = self.base.partition("/_matrix/")[0]
+        url = f"{base}/_matrix/client/v1/media/download/{uri.removeprefix('mxc://')}"
+        ask = urllib.request.Request(url, headers={"authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(ask, timeout=30) as answer:
+            return answer.read()
 
     def wear(self, png):
         """Puts on a picture."""
-        base = self.base.partition("/_matrix/")[0]
-        headers = {"content-type": "image/png", "authorization": f"Bearer {self.token}"}
-        ask = urllib.request.Request(f"{base}/_matrix/media/v3/upload?filename=face.png", png, headers, method="POST")
-        with urllib.request.urlopen(ask, timeout=30) as answer:
-            uri = json.load(answer)["content_uri"]
-        self.ask("PUT", f"/profile/{quote(self.id)}/avatar_url", {"avatar_url": uri})
+        self.ask("PUT", f"/profile/{quote(self.id)}/avatar_url", {"avatar_url": self.upload(png, "face.png")})
 
     def name_of(self, person):
         """What somebody is called."""
@@ -123,6 +135,7 @@ class MatrixPerson:
                     self.invites[event["sender"]] = room
         for room, joined in rooms.get("join", {}).items():
             for event in joined["timeline"]["events"]:
+                self.events.append({"room_id": room, **event})
                 if event["type"] == "m.room.message":
                     self.seen.append((room, event["sender"], event["content"].get("body", "")))
         self.since = answer["next_batch"]
@@ -143,9 +156,27 @@ class MatrixPerson:
         body = {"preset": "public_chat", "room_alias_name": alias, "name": name, "topic": topic}
         return self.ask("POST", "/createRoom", body)["room_id"]
 
-    def say(self, room, text):
-        content = {"msgtype": "m.text", "body": text}
-        self.ask("PUT", f"/rooms/{quote(room)}/send/m.room.message/{secrets.token_hex(8)}", content)
+    def say(self, room, text, **more):
+        """Says a line, with whatever else belongs to it; returns its id."""
+        return self.send(room, "m.room.message", {"msgtype": "m.text", "body": text, **more})
+
+    def send(self, room, kind, content):
+        """Sends an event of any kind, and returns its id."""
+        path = f"/rooms/{quote(room)}/send/{kind}/{secrets.token_hex(8)}"
+        return self.ask("PUT", path, content)["event_id"]
+
+    def takes_back(self, room, event):
+        """Redacts an event."""
+        self.ask("PUT", f"/rooms/{quote(room)}/redact/{quote(event)}/{secrets.token_hex(8)}", {})
+
+    def gets(self, what, sender, is_it):
+        """Waits for an event by somebody of which this is true, and returns it as the homeserver gave it."""
+
+        def there():
+            self.sync()
+            return next((event for event in self.events if event["sender"] == sender and is_it(event)), None)
+
+        return until(f"{what} by {sender} on Matrix", there)
 
     def hears(self, sender, text):
         """Waits for a message."""

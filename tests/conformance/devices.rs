@@ -159,3 +159,79 @@ async fn p12_p13_contacts_are_offered_in_one_message_to_a_device_that_takes_them
     let rest = gateway.rest().await;
     assert!(!rest.iter().any(|stanza| stanza.has_child("x", ROSTERX)), "{rest:?}");
 }
+
+/// A device that knows reactions passes over the words; they are written for those that do not, once all are known.
+#[tokio::test]
+async fn xep_0444_reactions_are_said_in_words_where_no_device_shows_them() {
+    const REACTIONS: &str = "urn:xmpp:reactions:0";
+    let mut gateway = Gateway::open().await;
+    let (plain, plain_ver) = client(&["http://jabber.org/protocol/muc"]);
+    let (able, able_ver) = client(&[REACTIONS]);
+    gateway.say("m1", "bob%loopback", "hi", "").await;
+    let target = gateway.item("text").await.id;
+    let react = |id: &str, keys: &str| Item {
+        id: id.into(),
+        user: Some(JULIET.into()),
+        person: Some("bob@loopback".into()),
+        kind: "reaction".into(),
+        target: Some(target.clone()),
+        body: Some(keys.into()),
+        ..Item::default()
+    };
+    let words = async |gateway: &mut Gateway, id: &str, keys: &str| {
+        gateway.peer.say(std::iter::once(react(id, keys))).await;
+        let stanza = gateway.answer(id).await;
+        let reactions = stanza.get_child("reactions", REACTIONS).expect("reactions, in any case");
+        assert_eq!(reactions.attr("id"), Some("m1"));
+        let fallbacks = stanza.children().filter(|child| child.is("fallback", "urn:xmpp:fallback:0"));
+        let said = stanza.get_child("body", stanza.ns().as_str()).map(Element::text);
+        let marked = fallbacks.filter(|child| child.attr("for") == Some(REACTIONS)).count();
+        assert_eq!(marked, usize::from(said.is_some()));
+        said
+    };
+    assert_eq!(words(&mut gateway, "b1", "👍").await, None, "nothing is known of her devices");
+    gateway.send(&presence(BALCONY, US, &plain_ver)).await;
+    answer(&mut gateway, BALCONY, US, &plain_ver, &plain).await;
+    assert_eq!(words(&mut gateway, "b2", "👍 🎉").await.as_deref(), Some("reacted with 👍 🎉"));
+    assert_eq!(words(&mut gateway, "b3", "").await, None, "what is taken back is not said");
+    gateway.send(&presence(GARDEN, US, &able_ver)).await;
+    answer(&mut gateway, GARDEN, US, &able_ver, &able).await;
+    assert_eq!(words(&mut gateway, "b4", "🍰").await, None, "one of them shows it");
+}
+
+/// ejabberd moves the body of a message behind everything else, where Converse.js 14 does not find it: the first `<body/>` is
+/// the one that says what is a quote. Clients like it need no quote.
+#[tokio::test]
+async fn xep_0461_nothing_is_quoted_where_all_devices_show_what_an_answer_answers() {
+    const REPLY: &str = "urn:xmpp:reply:0";
+    let mut gateway = Gateway::open().await;
+    let (plain, plain_ver) = client(&["http://jabber.org/protocol/muc"]);
+    let (able, able_ver) = client(&[REPLY]);
+    gateway.say("m1", "bob%loopback", "hi", "").await;
+    let target = gateway.item("text").await.id;
+    let said = async |gateway: &mut Gateway, id: &str, target: &str| {
+        let answer = Item {
+            id: id.into(),
+            user: Some(JULIET.into()),
+            person: Some("bob@loopback".into()),
+            kind: "text".into(),
+            target: Some(target.into()),
+            quote: Some("hi".into()),
+            body: Some("hello".into()),
+            ..Item::default()
+        };
+        gateway.peer.say(std::iter::once(answer)).await;
+        let stanza = gateway.answer(id).await;
+        let body = stanza.get_child("body", stanza.ns().as_str()).map(Element::text).unwrap_or_default();
+        (body, stanza.has_child("reply", REPLY), stanza.has_child("fallback", "urn:xmpp:fallback:0"))
+    };
+    let quoted = || ("> hi\nhello".to_owned(), true, true);
+    assert_eq!(said(&mut gateway, "b1", &target).await, quoted(), "nothing is known of her devices");
+    gateway.send(&presence(BALCONY, US, &able_ver)).await;
+    answer(&mut gateway, BALCONY, US, &able_ver, &able).await;
+    assert_eq!(said(&mut gateway, "b2", &target).await, ("hello".to_owned(), true, false));
+    assert_eq!(said(&mut gateway, "b3", "never-seen").await, ("> hi\nhello".to_owned(), false, false));
+    gateway.send(&presence(GARDEN, US, &plain_ver)).await;
+    answer(&mut gateway, GARDEN, US, &plain_ver, &plain).await;
+    assert_eq!(said(&mut gateway, "b4", &target).await, quoted(), "one of them does not");
+}

@@ -204,7 +204,7 @@ fn to_xmpp(kind: &Kind) -> Vec<(&'static str, String)> {
         });
         stanza.collect::<Vec<_>>().join("\n")
     };
-    let (plain, all) = (with(Features::default()), with(Features { xhtml: true, markup: true }));
+    let (plain, all) = (with(Features::default()), with(Features { xhtml: true, markup: true, ..Features::default() }));
     let mut outputs = vec![("XMPP", plain.clone())];
     // They stand side by side, in the place where the plain one goes on.
     let same = all.char_indices().zip(plain.chars()).find(|((_, a), b)| a != b).map_or(plain.len(), |((at, _), _)| at);

@@ -33,18 +33,24 @@ impl Component {
         });
     }
 
-    /// In which forms some device of a user shows what is formatted in an event; the others pass over them.
+    /// What the devices of a user show of an event: in which forms some of them show what is formatted, where the others pass
+    /// over them; whether all show what an answer answers, and none a reaction.
     pub(super) fn shows(&self, user: &UserId, kind: &Kind) -> rich::Features {
-        let formatted = match kind {
-            Kind::Text(text) | Kind::Edit { new: text, .. } => text.rich.is_some(),
-            Kind::File(file) => file.caption.as_ref().is_some_and(|caption| caption.rich.is_some()),
-            _ => false,
+        let (text, reaction) = match kind {
+            Kind::Text(text) | Kind::Edit { new: text, .. } => (Some(text), false),
+            Kind::File(file) => (file.caption.as_ref(), false),
+            Kind::Reaction { .. } => (None, true),
+            _ => return rich::Features::default(),
         };
-        let Some(user) = bare_jid(user).filter(|_| formatted) else { return rich::Features::default() };
+        let Some(user) = bare_jid(user) else { return rich::Features::default() };
         let caps = self.0.parts.faces.caps();
+        let formatted = text.is_some_and(|text| text.rich.is_some());
+        let answers = text.is_some_and(|text| text.reply.is_some());
         rich::Features {
-            xhtml: caps.able(&user, |features| features.xhtml).is_some(),
-            markup: caps.able(&user, |features| features.markup).is_some(),
+            xhtml: formatted && caps.able(&user, |features| features.xhtml).is_some(),
+            markup: formatted && caps.able(&user, |features| features.markup).is_some(),
+            answers: answers && caps.all(&user, |features| features.answers),
+            reactions_in_words: reaction && caps.all(&user, |features| !features.reactions),
         }
     }
 

@@ -48,6 +48,10 @@ pub struct Features {
     pub xhtml: bool,
     /// Message markup (XEP-0394).
     pub markup: bool,
+    /// That all of the reader's devices show what an answer answers (XEP-0461), and so nothing is quoted in front of it.
+    pub answers: bool,
+    /// That none of the reader's devices shows reactions (XEP-0444), and so they are said in words, too.
+    pub reactions_in_words: bool,
 }
 
 /// What writing needs to know.

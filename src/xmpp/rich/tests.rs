@@ -384,7 +384,7 @@ fn stanza_of(children: &str) -> Stanza {
 fn long_formatted_text_is_cut_between_its_parts() {
     let block = |c: &str| part(Mark::Quote, vec![part(Mark::Strong, vec![text(&c.repeat(MAX_BODY / 2))])]);
     let nodes = vec![block("a"), block("b"), part(Mark::Emphasis, vec![text(&"c".repeat(2 * MAX_BODY))])];
-    let bodies = write_with(&rich(nodes), Features { markup: true, xhtml: true });
+    let bodies = write_with(&rich(nodes), Features { markup: true, xhtml: true, ..Features::default() });
     let marked: Vec<(usize, usize)> = bodies.iter().map(|(body, payloads)| (body.len(), payloads.len())).collect();
     // Of what does not fit in one message, the marks are lost and nothing else.
     let half = MAX_BODY / 2 + 4;
@@ -395,7 +395,7 @@ fn long_formatted_text_is_cut_between_its_parts() {
 fn a_stanza_stays_within_what_servers_take() {
     let nodes = (0..9000).map(|_| part(Mark::Strong, vec![text("a"), part(Mark::Mention(alice()), vec![text("b")])]));
     let nodes = nodes.flat_map(|strong| [strong, text(" ")]).collect();
-    for (body, payloads) in write_with(&rich(nodes), Features { markup: true, xhtml: true }) {
+    for (body, payloads) in write_with(&rich(nodes), Features { markup: true, xhtml: true, ..Features::default() }) {
         let size = body.len() + payloads.iter().map(String::len).sum::<usize>();
         assert!(size < 200 << 10, "{size}");
     }
@@ -530,7 +530,7 @@ proptest! {
             if let Some(rich) = &text.rich {
                 prop_assert_eq!(letters(&rich.text()), letters(&kept));
             }
-            let _ = write_with(&text, Features { markup: true, xhtml: true });
+            let _ = write_with(&text, Features { markup: true, xhtml: true, ..Features::default() });
         }
     }
 }

@@ -13,7 +13,7 @@ use minidom::Element;
 use sha1::{Digest as _, Sha1};
 
 use crate::xmpp::face::card::NODE_METADATA;
-use crate::xmpp::from_stanza::ns::NICK;
+use crate::xmpp::from_stanza::ns::{NICK, REACTIONS, REPLY};
 use crate::xmpp::iq::ns::{CAPS, DISCO_INFO};
 use crate::xmpp::jid::Jid;
 use crate::xmpp::rich;
@@ -49,6 +49,10 @@ pub struct Features {
     pub xhtml: bool,
     /// It shows formatted text by marks beside it (XEP-0394).
     pub markup: bool,
+    /// It shows reactions (XEP-0444).
+    pub reactions: bool,
+    /// It shows what an answer answers (XEP-0461).
+    pub answers: bool,
 }
 
 /// What presence names.
@@ -234,6 +238,15 @@ impl Caps {
         full(user, resource)
     }
 
+    /// Whether the user's devices are all known, there is one, and this is true of each of them.
+    #[must_use]
+    pub fn all(&self, user: &Jid, is_true: fn(Features) -> bool) -> bool {
+        let table = self.table();
+        let Some(known) = table.users.get(user.bare_str()).filter(|known| !known.more) else { return false };
+        let mut devices = known.devices.values();
+        !known.devices.is_empty() && devices.all(|device| table.features(device).is_some_and(is_true))
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -262,6 +275,8 @@ fn features(info: &Element) -> Features {
         offers: has(offer::NS),
         xhtml: has(rich::ns::XHTML_IM),
         markup: has(rich::ns::MARKUP),
+        reactions: has(REACTIONS),
+        answers: has(REPLY),
     }
 }
 

@@ -17,7 +17,12 @@ pub async fn carry(world: &World, say: impl Fn(&str)) -> Result<()> {
     let mut alice = Matrix::register(world.matrix, "alice").await?;
     people(&mut romeo, &mut juliet, &mut alice, &say).await?;
     rooms(&mut romeo, &mut alice, &say).await?;
-    letters(world, &mut romeo, &say).await
+    letters(world, &mut romeo, &say).await?;
+    // As clients do: ejabberd tells a privileged component of nobody whose connection just breaks off.
+    for user in [&mut romeo, &mut juliet] {
+        user.send("<presence xmlns='jabber:client' type='unavailable'/>").await?;
+    }
+    Ok(())
 }
 
 /// One person to another, first from XMPP, then from Matrix.

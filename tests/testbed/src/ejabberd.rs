@@ -32,7 +32,10 @@ pub fn server(folder: &Path, ports: Ports) -> Result<Server> {
              shaper:\n  fast: 10000000\nmodules:\n  mod_http_api: {{}}\n  mod_bosh: {{}}\n  mod_disco: {{}}\n  mod_roster: {{}}\n  mod_privacy: {{}}\n  mod_blocking: {{}}\n  mod_ping: {{}}\n  mod_offline: {{}}\n\
              \x20 mod_caps: {{}}\n  mod_carboncopy: {{}}\n  mod_mam:\n    default: always\n  mod_stream_mgmt: {{}}\n  mod_version: {{}}\n  mod_time: {{}}\n  mod_vcard: {{}}\n\
              \x20 mod_pubsub:\n    plugins: [flat, pep]\n  mod_privilege:\n    roster:\n      both: portway\n    message:\n      outgoing: portway\n    presence:\n      managed_entity: portway\n\
-             \x20 mod_http_upload:\n    access: all\n    docroot: {docroot:?}\n    put_url: \"http://127.0.0.1:{http}/upload\"\n",
+             \x20 mod_http_upload:\n    access: all\n    docroot: {docroot:?}\n    put_url: \"http://127.0.0.1:{http}/upload\"\n\
+             \x20   custom_headers:\n      \"Access-Control-Allow-Origin\": \"*\"\n\
+             \x20     \"Access-Control-Allow-Methods\": \"GET,HEAD,PUT,OPTIONS\"\n\
+             \x20     \"Access-Control-Allow-Headers\": \"Content-Type\"\n",
             docroot = folder.join("upload"),
             c2s = ports.c2s,
             component = ports.component,
