@@ -109,13 +109,13 @@ fn f4_a_file_is_its_link_in_every_form_that_clients_read() {
         out[0],
         format!(
             "<message from='alice%hs@m.x/portway' id='$e' to='juliet@capulet.lit' type='chat'>\
-             <reply xmlns='urn:xmpp:reply:0' id='q1' to='juliet@capulet.lit'/>\
+             <body>{url}</body><reply xmlns='urn:xmpp:reply:0' id='q1' to='juliet@capulet.lit'/>\
              <file-sharing xmlns='urn:xmpp:sfs:0' disposition='inline'>{}\
              <sources><url-data xmlns='http://jabber.org/protocol/url-data' target='{url}'/></sources></file-sharing>\
              <reference xmlns='urn:xmpp:reference:0' type='data'><media-sharing xmlns='urn:xmpp:sims:1'>{}\
              <sources><reference xmlns='urn:xmpp:reference:0' type='data' uri='{url}'/></sources></media-sharing></reference>\
              <fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:sfs:0'><body/></fallback>\
-             <x xmlns='jabber:x:oob'><url>{url}</url></x><body>{url}</body>\
+             <x xmlns='jabber:x:oob'><url>{url}</url></x>\
              <origin-id xmlns='urn:xmpp:sid:0' id='$e'/><markable xmlns='urn:xmpp:chat-markers:0'/>\
              <active xmlns='http://jabber.org/protocol/chatstates'/></message>",
             about("urn:xmpp:file:metadata:0"),
@@ -125,7 +125,7 @@ fn f4_a_file_is_its_link_in_every_form_that_clients_read() {
     assert_eq!(
         out[1],
         "<message from='alice%hs@m.x/portway' id='$e-caption' to='juliet@capulet.lit' type='chat'>\
-         <attach-to xmlns='urn:xmpp:message-attaching:1' id='$e'/><body>from the top</body>\
+         <body>from the top</body><attach-to xmlns='urn:xmpp:message-attaching:1' id='$e'/>\
          <origin-id xmlns='urn:xmpp:sid:0' id='$e-caption'/><markable xmlns='urn:xmpp:chat-markers:0'/>\
          <active xmlns='http://jabber.org/protocol/chatstates'/></message>"
     );
