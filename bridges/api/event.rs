@@ -191,6 +191,19 @@ pub struct File {
     pub thread: Option<ItemId>,
 }
 
+impl File {
+    /// Its media type and size for people (`image/png, 3.3 MiB`), as far as they are known; empty where neither is.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let size = self.size.map(|bytes| match bytes {
+            0..1024 => format!("{bytes} B"),
+            1024..1_048_576 => format!("{} KiB", bytes / 1024),
+            _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
+        });
+        self.media_type.iter().cloned().chain(size).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// How a file is meant to be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FileForm {

@@ -118,9 +118,9 @@ fn name(name: &str) -> String {
 fn said(core: &Core, file: &File, attached: bool) -> Text {
     let mut lines = Vec::new();
     if !attached {
-        let about: Vec<String> = file.media_type.iter().cloned().chain(file.size.map(size)).collect();
+        let about = file.about();
         let key = if about.is_empty() { "core.file" } else { "core.file-about" };
-        let sentence = Sentence::new(key).with("name", name(&file.name)).with("about", about.join(", "));
+        let sentence = Sentence::new(key).with("name", name(&file.name)).with("about", about);
         lines.push(core.text(&sentence, None));
         lines.extend(file.url.clone());
     }
@@ -133,14 +133,6 @@ fn said(core: &Core, file: &File, attached: bool) -> Text {
         lines.push(related.body.clone());
     }
     Text { body: lines.join("\n"), rich: None, style: Style::Normal, ..related }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
-    }
 }
 
 #[cfg(test)]

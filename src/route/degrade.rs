@@ -93,10 +93,7 @@ pub fn within(key: &'static str, text: Text, say: &dyn Fn(&Sentence) -> String) 
 
 /// A file as text that names it, with its link where there is one.
 pub fn file_as_text(file: File, say: &dyn Fn(&Sentence) -> String) -> Text {
-    let mut about = Vec::new();
-    about.extend(file.media_type);
-    about.extend(file.size.map(size));
-    let about = about.join(", ");
+    let about = file.about();
     let key = if about.is_empty() { "core.file" } else { "core.file-about" };
     let mut body = say(&Sentence::new(key).with("name", file.name).with("about", about));
     if let Some(url) = file.url {
@@ -111,14 +108,6 @@ pub fn file_as_text(file: File, say: &dyn Fn(&Sentence) -> String) -> Text {
 
 fn notice(body: String) -> Kind {
     Kind::Text(Text { body, style: Style::Notice, ..Text::default() })
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        _ => format!("{}.{} MiB", bytes / 1_048_576, bytes % 1_048_576 * 10 / 1_048_576),
-    }
 }
 
 #[cfg(test)]
